@@ -1,0 +1,61 @@
+# Darkroom: raw images, buckets and videos → training-ready datasets.
+#
+#   snakemake --list-rules                        what there is
+#   snakemake people                              all runs of a pipeline
+#   snakemake -n --configfile my.yaml people      what would be done, and why
+#   snakemake --profile slurm people              the same on a cluster
+#
+# Settings stand in config/config.yaml; your own go into a file of yours, given with --configfile.
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/models.smk"
+include: "rules/people.smk"
+include: "rules/demo.smk"
+
+
+localrules:
+    people,
+    people_verify,
+    people_removal_plan,
+    demo,
+    demo_data,
+
+
+rule people:
+    """All people runs: manifests merged, cleaned copies published."""
+    default_target: True
+    input:
+        expand(f"{PEOPLE}/{{run}}/06_publish/receipt.parquet", run=PEOPLE_RUNS),
+
+
+rule people_verify:
+    """Compare the destinations of all people runs with their receipts."""
+    input:
+        expand(f"{PEOPLE}/{{run}}/06_publish/verification.json", run=PEOPLE_RUNS),
+
+
+rule people_removal_plan:
+    """Lists and scripts to delete the removed images from their sources; a person runs them, the workflow never does."""
+    input:
+        expand(f"{PEOPLE}/{{run}}/06_removal_plan/plan.csv", run=PEOPLE_RUNS),
+
+
+rule demo:
+    """The demo: every pipeline on drawn data, and how well it did. Draw the data first: snakemake demo_data."""
+    input:
+        f"{DEMO_RESULTS}/summary.txt",
+
+
+rule demo_data:
+    """Draw the sample data of the demo."""
+    input:
+        f"{settings.demo.root}/people/truth.csv",
+
+

@@ -1,0 +1,46 @@
+# demo: drawn data with known truth, the small models trained on it, and how well the pipelines did. No pipeline depends on it.
+#
+# in:  nothing
+# out: {demo.root}/people/ with images/ and truth.csv; resources/demo/clip/; results/demo/summary.txt
+
+DEMO_RESULTS = "results/demo"
+
+
+localrules:
+    demo_01_people_data,
+    demo_03_summary,
+
+
+rule demo_01_people_data:
+    """Draw scenes with and without people, some of them damaged or oddly named on purpose."""
+    output:
+        f"{settings.demo.root}/people/truth.csv",
+    log:
+        "logs/demo/01_people_data.log",
+    params:
+        images=settings.demo.people.images,
+        seed=settings.demo.seed,
+        algorithm=1,
+    conda:
+        "../envs/core.yaml"
+    script:
+        "../workflow_scripts/demo/people_data.py"
+
+
+rule demo_03_summary:
+    """Compare the results of the demo runs with the truth."""
+    input:
+        truth=f"{settings.demo.root}/people/truth.csv",
+        receipt=f"{PEOPLE}/demo/06_publish/receipt.parquet",
+    output:
+        f"{DEMO_RESULTS}/summary.txt",
+    log:
+        "logs/demo/03_summary.log",
+    params:
+        run=f"{PEOPLE}/demo",
+        logs="logs/people/demo/02_embed",
+        algorithm=1,
+    conda:
+        "../envs/core.yaml"
+    script:
+        "../workflow_scripts/demo/summary.py"

@@ -1,0 +1,29 @@
+# Models: fetched and verified on the machine that has a network; jobs read the card and load from its path.
+#
+# in:  every setting that names a model
+# out: {models_root}/cards/{card}.json; fetched weights below {models_root}/clip/
+
+CLIP_MODELS = {Path(model_card(run.model)).stem: (f"people.runs.{name}.model", run.model) for name, run in settings.people.runs.items()}
+
+
+localrules:
+    models_01_clip,
+
+
+rule models_01_clip:
+    """Fetch and verify the weights of a CLIP model, and write its card."""
+    output:
+        f"{settings.models_root}/cards/{{card}}.json",
+    log:
+        "logs/models/01_clip/{card}.log",
+    params:
+        model=lambda wc: checked_model(*CLIP_MODELS[wc.card]),
+        folder=f"{settings.models_root}/clip",
+        algorithm=1,
+    wildcard_constraints:
+        card="|".join(map(re.escape, CLIP_MODELS)) or "none",
+    conda:
+        "../envs/clip.yaml"
+    retries: 2
+    script:
+        "../workflow_scripts/models/clip_card.py"

@@ -1,0 +1,74 @@
+"""Demo: how well every pipeline did against the truth that the drawings came with."""
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.core.step import atomic_text, log, step
+from workflow_scripts.people import manifests
+
+
+def people_results(aggregate: Path, truth: Path) -> dict[str, Any]:
+    """Counts, precision and recall of one people run.
+
+    Args:
+        aggregate: folder of the merged manifests.
+        truth: table of `people_data.draw`.
+    """
+    with truth.open(encoding="utf-8", newline="") as handle:
+        expected = {row["key"]: row for row in csv.DictReader(handle)}
+    removed = {row["s3_key"] for row in manifests.read_csv(aggregate / "removed_all.csv")}
+    kept = {row["s3_key"] for row in manifests.read_csv(aggregate / "kept_all.csv")}
+    errors = {row["s3_key"] for row in manifests.read_csv(aggregate / "errors_all.csv")}
+    people = {key for key, row in expected.items() if row["expected"] == "scanned" and int(row["people"]) > 0}
+    right = len(removed & people)
+    totals = manifests.read_json(aggregate / "merge_metadata.json")["totals"]
+    return {
+        **{name: totals[name] for name in ("listed", "skipped", "kept", "removed", "errors")},
+        "errors_as_expected": errors == {key for key, row in expected.items() if row["expected"] == "error"},
+        "precision": right / max(1, len(removed)),
+        "recall": right / max(1, len(people & (removed | kept))),
+    }
+
+
+def embedding_rate(logs: Path) -> float | None:
+    """Images a second over all shards, from the logs of the embedding step; None when all came from the cache."""
+    found = re.findall(r"(\d+) images in ([\d.]+) s, ", "".join(path.read_text(encoding="utf-8") for path in sorted(logs.glob("*.log"))))
+    seconds = sum(float(pair[1]) for pair in found)
+    return sum(int(pair[0]) for pair in found) / seconds if seconds else None
+
+
+def people_text(found: dict[str, Any], rate: float | None, folder: Path) -> str:
+    """The people part of the summary."""
+    lines = [
+        "people: images with people taken out of a drawn set",
+        f"  listed       {found['listed']:6d}   files in demo_data/people/images",
+        f"  skipped      {found['skipped']:6d}   no image by their extension",
+        f"  errors       {found['errors']:6d}   unreadable, {'all of them damaged on purpose' if found['errors_as_expected'] else 'NOT the ones that were damaged on purpose'}",
+        f"  removed      {found['removed']:6d}   people_prob at or above the threshold",
+        f"  kept         {found['kept']:6d}",
+        f"  precision    {found['precision']:6.3f}   of the removed, how many show people",
+        f"  recall       {found['recall']:6.3f}   of those with people, how many were removed",
+    ]
+    if rate:
+        lines.append(f"  speed        {rate:6.0f}   images/s in the embedding step")
+    places = {
+        "removed": folder / "05_merge/aggregate/removed_all.csv",
+        "kept": folder / "05_merge/aggregate/kept_all.csv",
+        "cleaned copy": folder / "cleaned/train",
+        "manifests": folder / "cleaned/manifests",
+    }
+    lines += ["  look at"] + [f"    {name:13s}{path}" for name, path in places.items()]
+    return "\n".join(lines) + "\n"
+
+
+if "snakemake" in globals():
+    with step(snakemake.log[0]):  # noqa: F821
+        run = Path(snakemake.params.run)  # noqa: F821
+        results = people_results(run / "05_merge/aggregate", Path(snakemake.input.truth))  # noqa: F821
+        text = people_text(results, embedding_rate(Path(snakemake.params.logs)), run)  # noqa: F821
+        text += "The images and the model are toys drawn and trained here: they prove the workflow, not accuracy on photographs.\n"
+        log.info("%s", text)
+        with atomic_text(snakemake.output[0]) as report:  # noqa: F821
+            report.write(text)

@@ -1,0 +1,48 @@
+"""people 02: read and embed the images of one shard."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from workflow_scripts.core.accounting import Ledger
+from workflow_scripts.core.embed import Embedder
+from workflow_scripts.core.embeddings import embedding_schema, write_table
+from workflow_scripts.core.models import ModelCard
+from workflow_scripts.core.step import progress, report_counts, step
+from workflow_scripts.core.storage import Item, Storage, open_storage
+from workflow_scripts.people.list_objects import SCAN, read_shard
+
+KEYS = (("key", pa.string()), ("etag", pa.string()))
+
+
+def embed_shard(listing: Path, shard: int, source: Storage, embedder: Embedder, output: Path) -> dict[str, int]:
+    """Write the embedding table of a shard: one row an image, in the order of keys, with vectors or an error.
+
+    Gives the embedder's counts.
+    """
+    items = [Item(row["key"], row["size"], row["etag"], row["last_modified"]) for row in read_shard(listing, shard) if row["outcome"] == SCAN]
+    ledger = Ledger((item.key for item in items), ("embedded", "errors"))
+    schema = embedding_schema(KEYS, {"fingerprint": embedder.fingerprint, "shard": shard})
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for found in progress(embedder.embed(items, source), total=len(items)):
+            ledger.add("errors" if found.error else "embedded", [found.item.key])
+            row = {name: getattr(found, name) for name in ("sha256", "width", "height", "error")}
+            row |= {"key": found.item.key, "etag": found.item.etag}
+            if found.vectors is not None:
+                row |= {"views": len(found.vectors), "embedding": found.vectors.ravel()}
+            yield row
+
+    write_table(output, schema, rows())
+    ledger.close()
+    return dict(embedder.counts)
+
+
+if "snakemake" in globals():
+    with step(snakemake.log[0]):  # noqa: F821
+        model = ModelCard.read(snakemake.input.model)  # noqa: F821
+        model_embedder = Embedder(model, **snakemake.params.embedding, **snakemake.params.machine)  # noqa: F821
+        inputs = Path(snakemake.input.listing), int(snakemake.wildcards.shard), open_storage(snakemake.params.source)  # noqa: F821
+        report_counts(**embed_shard(*inputs, model_embedder, Path(snakemake.output[0])))  # noqa: F821

@@ -1,0 +1,19 @@
+"""Settings of the demo: drawn data with known truth."""
+
+from pydantic import Field
+
+from workflow_scripts.settings.base import Strict
+
+
+class DemoPeople(Strict):
+    """The drawn set that the people pipeline cleans."""
+
+    images: int = Field(400, ge=20, description="How many scenes to draw; damaged and oddly named files come on top.")
+
+
+class Demo(Strict):
+    """Sample data, drawn by the workflow itself."""
+
+    root: str = Field("demo_data", min_length=1, description="Folder for the drawn data; made anew by `snakemake demo_data`.")
+    seed: int = Field(7, description="Another seed draws other scenes.")
+    people: DemoPeople = Field(default_factory=lambda: DemoPeople(), description="The set for the people pipeline.")

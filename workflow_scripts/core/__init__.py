@@ -1,0 +1,1 @@
+"""What all pipelines share: images, models, vectors, storage, accounting. Knows no pipeline."""

@@ -190,7 +190,7 @@ class ImageEncoder:
             vectors = self._model.encode_image(self._input(pixels)).float()
             vectors = self._torch.nn.functional.normalize(vectors, dim=-1)[: len(pixels)]
             self.forwards += 1
-            return vectors.cpu().numpy()  # type: ignore[no-any-return]
+            return vectors.cpu().numpy()
 
     def _shrink(self, error: RuntimeError) -> None:
         # The GPU has an exception of its own; the CPU allocator tells by its text alone.

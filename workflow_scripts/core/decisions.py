@@ -111,7 +111,8 @@ def _read(path: Path, columns: tuple[str, ...], *, at_least_one: bool = False) -
         reader = csv.DictReader(handle, strict=True)
         names = reader.fieldnames or []
         if not (any if at_least_one else all)(name in names for name in columns):
-            raise StepError(f"{path}: needs {' or '.join(columns) if at_least_one else ', '.join(columns)} among its columns, has {', '.join(names)}")
+            wanted = (" or " if at_least_one else " and ").join(columns)
+            raise StepError(f"{path}: needs {wanted} among its columns, has {', '.join(names)}")
         try:
             return [row for row in reader if any(row.values())]
         except csv.Error as error:

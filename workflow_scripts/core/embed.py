@@ -165,9 +165,10 @@ class Embedder:
         for reading in readings:
             waiting.append(reading)
             sha256 = reading.result.sha256
-            if reading.pixels is not None and sha256 is not None and sha256 not in pending and not self._recall(reading.result, sha256, None):
+            waits = reading.pixels is not None and sha256 not in pending
+            if waits and sha256 is not None and not self._recall(reading.result, sha256, None):
                 pending[sha256] = reading
-                views += len(reading.pixels)
+                views += 0 if reading.pixels is None else len(reading.pixels)
             if views >= limit or len(waiting) >= 16 * batch:
                 self._run(list(pending.values()))
                 pending, views = {}, 0
@@ -190,7 +191,9 @@ class Embedder:
         vectors = self._encoder.encode(np.concatenate(pixels)).astype(np.float16)
         for reading, part in zip(pending, np.split(vectors, np.cumsum([len(views) for views in pixels])[:-1]), strict=True):
             result = reading.result
-            assert result.sha256 is not None and result.width is not None and result.height is not None
+            assert result.sha256 is not None
+            assert result.width is not None
+            assert result.height is not None
             if np.isfinite(part).all():
                 self._vectors.add(result.sha256, Known(part, result.width, result.height))
         self.counts["encoded"] += len(pending)
@@ -204,6 +207,7 @@ class Embedder:
                 result.error = "embed: the model gave no finite vector"
         self.counts["read" if reading.was_read else "known"] += 1
         self.counts["errors"] += result.error is not None
-        if reading.was_read and result.sha256 is not None and (result.vectors is not None or str(result.error).startswith("decode:")):
+        lasting = result.vectors is not None or str(result.error).startswith("decode:")
+        if reading.was_read and result.sha256 is not None and lasting:
             self._locators.add(reading.locator, sha256=result.sha256, width=result.width, height=result.height, error=result.error)
         return result

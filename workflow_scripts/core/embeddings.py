@@ -83,9 +83,12 @@ class SegmentWriter:
         columns = [pa.array(column, field.type) for column, field in zip(zip(*self._rows, strict=True), self._schema, strict=True)]
         # Unique over machines and time; the order of names means nothing.
         name = f"{time.time_ns():x}-{socket.gethostname()[:40]}-{os.getpid()}-{self._written}.arrow"
-        with atomic_output(self._folder / name) as partial, pa.OSFile(str(partial), "wb") as sink:
-            with pa.ipc.new_file(sink, self._schema) as writer:
-                writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+        with (
+            atomic_output(self._folder / name) as partial,
+            pa.OSFile(str(partial), "wb") as sink,
+            pa.ipc.new_file(sink, self._schema) as writer,
+        ):
+            writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
         self._written += 1
         self._rows = []
         return self._folder / name
@@ -259,7 +262,9 @@ def table_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     return metadata
 
 
-def iter_vectors(path: str | os.PathLike[str], columns: Sequence[str], batch: int = 16_384) -> Iterator[tuple[pa.RecordBatch, Vectors | None, npt.NDArray[np.int64]]]:
+def iter_vectors(
+    path: str | os.PathLike[str], columns: Sequence[str], batch: int = 16_384
+) -> Iterator[tuple[pa.RecordBatch, Vectors | None, npt.NDArray[np.int64]]]:
     """Read an embedding table in batches.
 
     Yields:

@@ -111,7 +111,7 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, min_side: int |
         with _plugin(image.format):
             image.load()
         rgb = _rgb(image, data)
-        orientation = 1 if isinstance(image, TiffImageFile) else _orientation(image)  # Pillow has turned a TIFF by now
+        orientation = _orientation(image)  # none is left in a TIFF, which Pillow turns itself
         if orientation in _TURNS:
             rgb = rgb.transpose(_TURNS[orientation])
     except MemoryError as error:
@@ -144,7 +144,7 @@ def thumbnail(image: Image.Image, side: int, *, quality: int = 80) -> bytes:
     # The reducing gap makes large images several times faster, at no difference that is visible.
     small = image if size == image.size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=quality, method=4, icc_profile=b"", exif=b"", xmp=b"")
+    small.save(buffer, "WEBP", quality=quality, method=4, icc_profile=b"")
     return buffer.getvalue()
 
 
@@ -272,7 +272,7 @@ def _fix_transparency(image: ImageFile.ImageFile, data: bytes) -> None:
         key = (key & (1 << depth) - 1) * 255 // ((1 << depth) - 1)
     elif image.mode == "P" and isinstance(key, bytes):
         key = key[:256]
-    elif not (isinstance(key, int) and (image.mode in {"1", "I;16"} or (image.mode == "P" and key < 256))):  # noqa: PLR2004
+    elif not (isinstance(key, int) and (image.mode in {"1", "I;16"} or (image.mode == "P" and key < 256))):
         return  # none, one beyond the palette, or a text chunk that happens to have this name
     image.info["transparency"] = key
 

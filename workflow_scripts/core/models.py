@@ -121,4 +121,5 @@ def require_sha256(where: str, model: dict[str, Any]) -> None:
     if is_local(model["pretrained"]):
         weights = local_weights(model["pretrained"])
         if model["sha256"] is None:
-            raise StepError(f"{where}.sha256: a local model needs it, so that a replaced file is noticed; paste\n    sha256: {file_sha256(weights)}")
+            line = f"sha256: {file_sha256(weights)}"
+            raise StepError(f"{where}.sha256: a local model needs it, so that a replaced file is noticed; paste\n    {line}")

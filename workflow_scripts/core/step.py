@@ -55,7 +55,7 @@ def step(log_file: str | os.PathLike[str] | None) -> Iterator[None]:
     try:
         yield
     except StepError as error:
-        log.error("%s", error)
+        log.error("%s", error)  # noqa: TRY400 - the text says it all
         sys.exit(1)
     except Exception:
         log.exception("the step failed")
@@ -116,7 +116,7 @@ def atomic_output(path: str | os.PathLike[str], *, durable: bool = True) -> Iter
             with partial.open("rb") as written:
                 os.fsync(written.fileno())
         check_not_orphaned()
-        os.replace(partial, target)
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
 

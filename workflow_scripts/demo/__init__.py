@@ -1,0 +1,1 @@
+"""Drawn data with known truth, and the small models trained on it."""

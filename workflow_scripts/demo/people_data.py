@@ -16,7 +16,7 @@ from workflow_scripts.demo.drawing import draw_scene, rng_for
 SIZES = ((480, 360), (360, 480), (512, 512), (640, 360))
 ODD_NAMES = (
     "name with spaces.jpg",
-    "it's \"quoted\", twice.jpg",
+    'it\'s "quoted", twice.jpg',
     "<script>alert(1)</script>.jpg".replace("/", "_"),
     "line\nbreak.jpg",
     "Ünïcödé 写真 🙂.jpg",
@@ -120,7 +120,7 @@ def draw(folder: Path, truth: Path, count: int, seed: int) -> int:
     return len(rows)
 
 
-if "snakemake" in globals():
-    with step(snakemake.log[0]):  # noqa: F821
-        target = Path(snakemake.output[0])  # noqa: F821
-        report_counts(drawn=draw(target.parent / "images", target, snakemake.params.images, snakemake.params.seed))  # noqa: F821
+if job := globals().get("snakemake"):
+    with step(job.log[0]):
+        target = Path(job.output[0])
+        report_counts(drawn=draw(target.parent / "images", target, job.params.images, job.params.seed))

@@ -41,11 +41,12 @@ def embedding_rate(logs: Path) -> float | None:
 
 def people_text(found: dict[str, Any], rate: float | None, folder: Path) -> str:
     """The people part of the summary."""
+    damaged = "all of them damaged on purpose" if found["errors_as_expected"] else "NOT the ones that were damaged on purpose"
     lines = [
         "people: images with people taken out of a drawn set",
         f"  listed       {found['listed']:6d}   files in demo_data/people/images",
         f"  skipped      {found['skipped']:6d}   no image by their extension",
-        f"  errors       {found['errors']:6d}   unreadable, {'all of them damaged on purpose' if found['errors_as_expected'] else 'NOT the ones that were damaged on purpose'}",
+        f"  errors       {found['errors']:6d}   unreadable, {damaged}",
         f"  removed      {found['removed']:6d}   people_prob at or above the threshold",
         f"  kept         {found['kept']:6d}",
         f"  precision    {found['precision']:6.3f}   of the removed, how many show people",
@@ -63,12 +64,12 @@ def people_text(found: dict[str, Any], rate: float | None, folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-if "snakemake" in globals():
-    with step(snakemake.log[0]):  # noqa: F821
-        run = Path(snakemake.params.run)  # noqa: F821
-        results = people_results(run / "05_merge/aggregate", Path(snakemake.input.truth))  # noqa: F821
-        text = people_text(results, embedding_rate(Path(snakemake.params.logs)), run)  # noqa: F821
+if job := globals().get("snakemake"):
+    with step(job.log[0]):
+        run = Path(job.params.run)
+        results = people_results(run / "05_merge/aggregate", Path(job.input.truth))
+        text = people_text(results, embedding_rate(Path(job.params.logs)), run)
         text += "The images and the model are toys drawn and trained here: they prove the workflow, not accuracy on photographs.\n"
         log.info("%s", text)
-        with atomic_text(snakemake.output[0]) as report:  # noqa: F821
+        with atomic_text(job.output[0]) as report:
             report.write(text)

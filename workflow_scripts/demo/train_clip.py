@@ -5,6 +5,7 @@ It proves the workflow through the real model classes; it knows drawings and not
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,16 @@ PREPROCESS = {
     "interpolation": "bicubic",
     "resize_mode": "shortest",
 }
-WEIGHTS = {"captions": 0.5, "people": 2.0, "looks": 0.6, "who": 0.4, "other": 0.4, "kind": 0.6, "colour": 0.8, "background": 0.5}
+WEIGHTS = {
+    "captions": 0.5,
+    "people": 2.0,
+    "looks": 0.6,
+    "who": 0.4,
+    "other": 0.4,
+    "kind": 0.6,
+    "colour": 0.8,
+    "background": 0.5,
+}
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +99,7 @@ def fit(model: "torch.nn.Module", tokenizer: Any, examples: Examples, steps: int
         losses = objective(model, images, chosen, same, batch)
         total = torch.stack([WEIGHTS[name] * loss for name, loss in losses.items()]).sum()
         optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
         optimizer.step()
         schedule.step()
@@ -129,6 +139,8 @@ def train(out_dir: Path, *, seed: int, steps: int = 1100, blocks: int = 450, thr
     examples = draw_examples(seed, "train", blocks, SIDE + MARGIN, workers=threads)
     held_out = draw_examples(seed, "held-out", 60, 256, sizes=((320, 256), (256, 256)), workers=threads)
 
+    # Threads that spin at barriers lose a hundredfold when others use the cores; read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import open_clip
     import torch
     from open_clip.model import CLIP

@@ -1,0 +1,1 @@
+"""Steps that fetch and verify model weights."""

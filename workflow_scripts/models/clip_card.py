@@ -40,7 +40,8 @@ def make_card(model: dict[str, Any], folder: Path) -> ModelCard:
     if model["sha256"] is None:
         log.info("to pin these weights, set sha256: %s", sha256)
     elif model["sha256"] != sha256:
-        raise StepError(f"{weights}: sha256 is {sha256}, the setting says {model['sha256']}; use the right file, or paste the new sha256 if you mean this one")
+        mend = "use the right file, or paste the new sha256 if you mean this one"
+        raise StepError(f"{weights}: sha256 is {sha256}, the setting says {model['sha256']}; {mend}")
     preprocess = merge_preprocess_dict(asdict(PreprocessCfg(size=model_cfg["vision_cfg"]["image_size"])), overrides)
     preprocess["size"] = model_cfg["vision_cfg"]["image_size"]
     log.info("%s %s: %d bytes, open_clip %s", name, pretrained, weights.stat().st_size, open_clip.__version__)
@@ -92,7 +93,7 @@ def _fetch(config: dict[str, Any], folder: Path) -> Path:
         ) from error
 
 
-if "snakemake" in globals():
-    with step(snakemake.log[0]):  # noqa: F821
+if job := globals().get("snakemake"):
+    with step(job.log[0]):
         os.environ.pop("HF_HUB_OFFLINE")  # the one place where a hub is asked
-        make_card(snakemake.params.model, Path(snakemake.params.folder)).write(snakemake.output[0])  # noqa: F821
+        make_card(job.params.model, Path(job.params.folder)).write(job.output[0])

@@ -1,0 +1,1 @@
+"""The people pipeline: take images with people out of a set."""

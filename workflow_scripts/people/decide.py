@@ -160,12 +160,10 @@ def decide(
     return totals
 
 
-if "snakemake" in globals():
-    with step(snakemake.log[0]):  # noqa: F821
-        files = snakemake.input  # noqa: F821
+if job := globals().get("snakemake"):
+    with step(job.log[0]):
+        files = job.input
         tables, reviewed = [Path(path) for path in files.scores], [Path(path) for path in files.reviews]
-        out_folder = Path(snakemake.params.folder)  # noqa: F821
-        counts = decide(
-            snakemake.params.run, Path(files.listing), tables, ModelCard.read(files.model), next(iter(reviewed), None), out_folder  # noqa: F821
-        )
+        out_folder = Path(job.params.folder)
+        counts = decide(job.params.run, Path(files.listing), tables, ModelCard.read(files.model), next(iter(reviewed), None), out_folder)
         report_counts(**counts)

@@ -22,7 +22,8 @@ def embed_shard(listing: Path, shard: int, source: Storage, embedder: Embedder, 
 
     Gives the embedder's counts.
     """
-    items = [Item(row["key"], row["size"], row["etag"], row["last_modified"]) for row in read_shard(listing, shard) if row["outcome"] == SCAN]
+    to_scan = (row for row in read_shard(listing, shard) if row["outcome"] == SCAN)
+    items = [Item(row["key"], row["size"], row["etag"], row["last_modified"]) for row in to_scan]
     ledger = Ledger((item.key for item in items), ("embedded", "errors"))
     schema = embedding_schema(KEYS, {"fingerprint": embedder.fingerprint, "shard": shard})
 
@@ -40,9 +41,9 @@ def embed_shard(listing: Path, shard: int, source: Storage, embedder: Embedder, 
     return dict(embedder.counts)
 
 
-if "snakemake" in globals():
-    with step(snakemake.log[0]):  # noqa: F821
-        model = ModelCard.read(snakemake.input.model)  # noqa: F821
-        model_embedder = Embedder(model, **snakemake.params.embedding, **snakemake.params.machine)  # noqa: F821
-        inputs = Path(snakemake.input.listing), int(snakemake.wildcards.shard), open_storage(snakemake.params.source)  # noqa: F821
-        report_counts(**embed_shard(*inputs, model_embedder, Path(snakemake.output[0])))  # noqa: F821
+if job := globals().get("snakemake"):
+    with step(job.log[0]):
+        model = ModelCard.read(job.input.model)
+        model_embedder = Embedder(model, **job.params.embedding, **job.params.machine)
+        inputs = Path(job.input.listing), int(job.wildcards.shard), open_storage(job.params.source)
+        report_counts(**embed_shard(*inputs, model_embedder, Path(job.output[0])))

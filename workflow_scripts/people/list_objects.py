@@ -75,7 +75,8 @@ def _row(item: Item, shard_count: int) -> dict[str, Any]:
     elif key != item.key:
         outcome, detail = ERROR, "list: the name is no UTF-8; rename the file"
     shard = shard_of(key, shard_count)
-    return {"key": key, "size": item.size, "etag": item.etag, "last_modified": item.last_modified, "shard": shard, "outcome": outcome, "detail": detail}
+    values = (key, item.size, item.etag, item.last_modified, shard, outcome, detail)
+    return dict(zip(SCHEMA.names, values, strict=True))
 
 
 def _sample(rows: list[dict[str, Any]], size: int, seed: int) -> None:
@@ -98,8 +99,8 @@ def read_shard(listing: Path, shard: int) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-if "snakemake" in globals():
-    with step(snakemake.log[0]):  # noqa: F821
-        params = snakemake.params.listing  # noqa: F821
+if job := globals().get("snakemake"):
+    with step(job.log[0]):
+        params = job.params.listing
         options = {name: params[name] for name in ("shard_count", "max_images", "sample_seed")}
-        report_counts(**list_objects(open_storage(params["source"]), Path(snakemake.output[0]), **options))  # noqa: F821
+        report_counts(**list_objects(open_storage(params["source"]), Path(job.output[0]), **options))

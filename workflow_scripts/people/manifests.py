@@ -65,8 +65,9 @@ def dump_csv(handle: IO[str], columns: Iterable[str], rows: Iterable[dict[str, A
     count = 0
     writer = csv.DictWriter(handle, list(columns), lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
     writer.writeheader()
-    for count, row in enumerate(rows, 1):
+    for row in rows:
         writer.writerow(row)
+        count += 1
     return count
 
 
@@ -80,7 +81,8 @@ def write_lines(path: Path, values: Iterable[str]) -> int:
     """Write one value a line; control characters, which would break the line, stand percent-encoded. Gives their number."""
     count = 0
     with atomic_text(path) as handle:
-        for count, value in enumerate(values, 1):
+        for value in values:
+            count += 1
             handle.write(re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", lambda match: quote(match[0]), value) + "\n")
     return count
 

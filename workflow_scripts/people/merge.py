@@ -128,7 +128,7 @@ def _collisions(output: Path) -> dict[str, Any]:
     return {"ids": len(shared), "examples": shared["image_id"].to_pylist()[:COLLISIONS_SHOWN]}
 
 
-if "snakemake" in globals():
-    with step(snakemake.log[0]):  # noqa: F821
-        source, target = Path(snakemake.params.shards), Path(snakemake.output[0]).parent  # noqa: F821
-        report_counts(**merge(source, Path(snakemake.input.listing), snakemake.params.merge["shard_count"], target))  # noqa: F821
+if job := globals().get("snakemake"):
+    with step(job.log[0]):
+        source, target = Path(job.params.shards), Path(job.output[0]).parent
+        report_counts(**merge(source, Path(job.input.listing), job.params.merge["shard_count"], target))

@@ -64,7 +64,8 @@ class Publisher:
         os.sync()
         if self._failed and not self._run["allow_copy_errors"]:
             shown = "; ".join(f"{row['s3_key']}: {row['error']}" for row in self._failed[:10])
-            raise StepError(f"{len(self._failed)} of {len(kept)} images could not be copied ({shown}); run again to try only these, or set allow_copy_errors")
+            mend = "run again to try only these, or set allow_copy_errors"
+            raise StepError(f"{len(self._failed)} of {len(kept)} images could not be copied ({shown}); {mend}")
 
     def _is_published(self, item: Item, present: dict[str, str]) -> bool:
         entry = self._journal.entries.get((IMAGE, item.key))
@@ -140,7 +141,8 @@ class Publisher:
         if not stale:
             return
         if not self._run["prune"] or self._run["dry_run"]:
-            log.warning("%d images that an earlier run published are kept no more and still lie in %s; prune: true removes them", len(stale), self._run["destination"])
+            what = "%d images that an earlier run published are kept no more and still lie in %s; prune: true removes them"
+            log.warning(what, len(stale), self._run["destination"])
             return
         if not keys or len(stale) > self._run["prune_max_fraction"] * len(published):
             raise StepError(
@@ -196,8 +198,8 @@ def publish(run: dict[str, Any], shards: Path, aggregate: Path, output: Path) ->
     return publisher.counts
 
 
-if "snakemake" in globals():
-    with step(snakemake.log[0]):  # noqa: F821
-        merged = Path(snakemake.input.merged).parent  # noqa: F821
-        settings = snakemake.params.run | snakemake.params.machine  # noqa: F821
-        report_counts(**publish(settings, Path(snakemake.params.shards), merged, Path(snakemake.output[0])))  # noqa: F821
+if job := globals().get("snakemake"):
+    with step(job.log[0]):
+        merged = Path(job.input.merged).parent
+        settings = job.params.run | job.params.machine
+        report_counts(**publish(settings, Path(job.params.shards), merged, Path(job.output[0])))

@@ -33,7 +33,7 @@ def write_plan(removed: Path, source: str, output: Path) -> int:
     return count
 
 
-if "snakemake" in globals():
-    with step(snakemake.log[0]):  # noqa: F821
-        folder = Path(snakemake.output.plan).parent  # noqa: F821
-        report_counts(planned=write_plan(Path(snakemake.input.removed), snakemake.params.source, folder))  # noqa: F821
+if job := globals().get("snakemake"):
+    with step(job.log[0]):
+        folder = Path(job.output.plan).parent
+        report_counts(planned=write_plan(Path(job.input.removed), job.params.source, folder))

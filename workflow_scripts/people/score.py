@@ -51,10 +51,10 @@ class Scorer:
 
     def margins(self, vectors: Vectors) -> Floats:
         """The margin of each vector [n, d]."""
-        images = vectors.astype(np.float64)
-        images /= np.linalg.norm(images, axis=1, keepdims=True)
+        images = np.asarray(vectors, dtype=np.float64)
+        images = images / np.linalg.norm(images, axis=1, keepdims=True)
         other = np.max([_dot(images, text) for text in self._others], axis=0)
-        return _dot(images, self._person) - other  # type: ignore[no-any-return]
+        return _dot(images, self._person) - other
 
     def probabilities(self, margins: Floats) -> Floats:
         """people_prob of each margin, rounded."""
@@ -63,12 +63,12 @@ class Scorer:
 
 def _centre(vectors: Floats) -> Floats:
     mean = vectors.mean(axis=0)
-    return mean / np.linalg.norm(mean)  # type: ignore[no-any-return]
+    return mean / np.linalg.norm(mean)
 
 
 def _dot(images: Floats, text: Floats) -> Floats:
     """Row by row: a matrix product may sum in another order when the number of rows differs."""
-    return (images * text).sum(axis=1)  # type: ignore[no-any-return]
+    return (images * text).sum(axis=1)
 
 
 def score_table(embeddings: Path, scorer: Scorer, output: Path) -> int:
@@ -104,14 +104,14 @@ def check_one_model(tables: Iterable[Path]) -> None:
         found.setdefault(table_metadata(table)["fingerprint"], []).append(str(table))
     if len(found) > 1:
         names = "; ".join(f"{fingerprint}: {', '.join(paths)}" for fingerprint, paths in found.items())
-        raise StepError(f"the shards were embedded with different models, precisions or preprocessing ({names}); delete the odd ones and run again")
+        raise StepError(f"the shards were embedded by different models, precisions or preprocessing ({names}); delete the odd ones")
 
 
-if "snakemake" in globals():
-    with step(snakemake.log[0]):  # noqa: F821
-        sources = [Path(path) for path in snakemake.input.embeddings]  # noqa: F821
+if job := globals().get("snakemake"):
+    with step(job.log[0]):
+        sources = [Path(path) for path in job.input.embeddings]
         check_one_model(sources)
-        run_scorer = build_scorer(ModelCard.read(snakemake.input.model), snakemake.params.scoring)  # noqa: F821
-        pairs = zip(sources, map(Path, snakemake.output), strict=True)  # noqa: F821
+        run_scorer = build_scorer(ModelCard.read(job.input.model), job.params.scoring)
+        pairs = zip(sources, map(Path, job.output), strict=True)
         total = sum(score_table(table, run_scorer, output) for table, output in progress(pairs, total=len(sources), unit="shards"))
         report_counts(scored=total)

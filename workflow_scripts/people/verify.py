@@ -36,7 +36,8 @@ def verify(receipt: Path, places: dict[str, str]) -> dict[str, dict[str, int]]:
         found[kind] = {"published": len(published), "foreign": len(there.keys() - published.keys())}
     if wrong:
         more = f" … and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        raise StepError(f"{len(wrong)} published objects are not as the receipt says: {'; '.join(sorted(wrong)[:NAMED])}{more}; run the publishing rule again")
+        shown = "; ".join(sorted(wrong)[:NAMED])
+        raise StepError(f"{len(wrong)} published objects are not as the receipt says: {shown}{more}; delete the receipt and publish again")
     return found
 
 
@@ -45,9 +46,9 @@ def as_report(found: dict[str, dict[str, int]], receipt: Path) -> dict[str, Any]
     return {"receipt": str(receipt), **found}
 
 
-if "snakemake" in globals():
-    with step(snakemake.log[0]):  # noqa: F821
-        proof, run = Path(snakemake.input.receipt), snakemake.params.run  # noqa: F821
+if job := globals().get("snakemake"):
+    with step(job.log[0]):
+        proof, run = Path(job.input.receipt), job.params.run
         result = verify(proof, {IMAGE: run["destination"], MANIFEST: run["manifests"]})
-        manifests.write_json(Path(snakemake.output[0]), as_report(result, proof))  # noqa: F821
+        manifests.write_json(Path(job.output[0]), as_report(result, proof))
         report_counts(**result[IMAGE])

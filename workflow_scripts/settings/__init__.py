@@ -17,9 +17,13 @@ from workflow_scripts.settings.people import People
 class Settings(Strict):
     """Everything that can be set."""
 
-    cache_root: str = Field("cache", min_length=1, description="Embeddings by content, shared by all pipelines and runs. Safe to delete, costly to rebuild.")
+    cache_root: str = Field(
+        "cache", min_length=1, description="Embeddings by content, shared by all pipelines and runs. Safe to delete, costly to rebuild."
+    )
     models_root: str = Field("resources/models", min_length=1, description="Fetched weights and the cards of all models.")
-    reviews_root: str = Field("reviews", min_length=1, description="What people decided: {pipeline}/{run}/{step}.csv; read where it exists.")
+    reviews_root: str = Field(
+        "reviews", min_length=1, description="What people decided: {pipeline}/{run}/{step}.csv; read where it exists."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where models run. cuda without a GPU is an error.")
     watch_sources: bool = Field(
         True, description="Look through source folders at every start, so that new files are noticed; turn off for huge trees."
@@ -42,11 +46,11 @@ def load(config: dict[str, Any]) -> Settings:
     try:
         return Settings.model_validate(config)
     except ValidationError as error:
-        lines = dict.fromkeys(_explain(details, config) for details in error.errors(include_url=False))
+        lines = dict.fromkeys(_explain(details) for details in error.errors(include_url=False))
         raise SettingsError("The configuration cannot be used:\n" + "\n".join(f"  {line}" for line in lines)) from None
 
 
-def _explain(details: Any, config: dict[str, Any]) -> str:
+def _explain(details: Any) -> str:
     location = [str(part) for part in details["loc"]]
     if location and (location[-1] in ("int", "float") or location[-1].startswith("literal[")):
         location.pop()  # the branch of a union: "16 or auto"

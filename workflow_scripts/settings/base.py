@@ -25,9 +25,7 @@ class ClipModel(Strict):
         min_length=1,
         description="open_clip tag (fetched once), a weights file, or a folder with open_clip_config.json and weights.",
     )
-    sha256: Sha256 | None = Field(
-        None, description="sha256 of the weights file. Required for a local path; pins the download of a tag."
-    )
+    sha256: Sha256 | None = Field(None, description="sha256 of the weights file. Required for a local path; pins the download of a tag.")
 
 
 class Exclude(Strict):

@@ -1,7 +1,7 @@
 """Write what is made from the settings models and the lock: config.yaml, its schema, the tables of config/README.md, envs/.
 
-    python -m workflow_scripts.settings.generate           write
-    python -m workflow_scripts.settings.generate --check   say what is out of step, and fail
+python -m workflow_scripts.settings.generate           write
+python -m workflow_scripts.settings.generate --check   say what is out of step, and fail
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 import textwrap
 import tomllib
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeGuard, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -24,7 +24,7 @@ WIDTH = 110
 ENVIRONMENTS = {"core": (), "clip": ("clip",)}
 
 
-def is_group(annotation: Any) -> bool:
+def is_group(annotation: Any) -> TypeGuard[type[BaseModel]]:
     """Whether a field is a group of settings of its own."""
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
@@ -54,7 +54,7 @@ def _yaml_lines(model: type[BaseModel], depth: int, *, skip: frozenset[str] = fr
             lines.append("")
         lines += [f"{pad}# {line}" for line in textwrap.wrap(field.description or "", WIDTH - len(pad) - 2)]
         if is_group(field.annotation):
-            lines += [f"{pad}{name}:", *_yaml_lines(field.annotation, depth + 1)]  # type: ignore[arg-type]
+            lines += [f"{pad}{name}:", *_yaml_lines(field.annotation, depth + 1)]
         elif entry := entry_group(field.annotation):
             lines += [f"{pad}{name}: {{}}", *_example(name, entry, depth)]
         else:
@@ -98,7 +98,7 @@ def _table_rows(model: type[BaseModel], prefix: str) -> list[str]:
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
         if is_group(field.annotation):
-            rows += _table_rows(field.annotation, f"{key}.")  # type: ignore[arg-type]
+            rows += _table_rows(field.annotation, f"{key}.")
         elif entry := entry_group(field.annotation):
             base = entry.__bases__[0].model_fields
             own = {field_name: entry.model_fields[field_name] for field_name in entry.model_fields if field_name not in base}
@@ -159,8 +159,8 @@ def files() -> dict[Path, str]:
         ROOT / "config" / "config.yaml": config_yaml(),
         ROOT / "config" / "schemas" / "config.schema.json": schema(),
         readme: (
-            "# Settings\n\nMade from `workflow_scripts/settings/`; do not edit. Write what you change into a file of your own and give it with\n"
-            "`--configfile`: it is laid over [config.yaml](config.yaml). An unknown key, a wrong type or an impossible combination is\n"
+            "# Settings\n\nMade from `workflow_scripts/settings/`; do not edit. Write what you change into a file of your own and give it\n"
+            "with `--configfile`: it is laid over [config.yaml](config.yaml). An unknown key, a wrong type or an impossible combination is\n"
             "refused before anything starts, with the key and what would be right. `schemas/config.schema.json` helps editors.\n\n"
             "Runs (`people.runs`) start from the defaults of their pipeline and change what they name.\n\n"
             f"{settings_table()}\n"

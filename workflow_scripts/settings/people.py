@@ -31,24 +31,33 @@ class PeopleDefaults(Strict):
 
     shard_count: int = Field(1, ge=1, le=9999, description="Into how many jobs the embedding is divided; results do not depend on it.")
     threshold: Fraction = Field(0.5, description="An image is removed if and only if its people_prob is at least this.")
-    max_images: int = Field(0, ge=0, description="Look at a sample of this many images only; 0 takes all. The sample is the same for any shard_count.")
+    max_images: int = Field(
+        0, ge=0, description="Look at a sample of this many images only; 0 takes all. The sample is the same for any shard_count."
+    )
     sample_seed: int = Field(0, description="Another seed draws another sample.")
     model: ClipModel = Field(default_factory=lambda: ClipModel(), description="The CLIP model that scores.")
     views: Literal["center", "pad", "tiles"] = Field(
         "center",
-        description="What the model sees: center = its own crop; pad = the whole image, padded; tiles = squares along the long side, of which the largest margin counts.",
+        description="What the model sees: center = its own crop; pad = the whole image, padded; tiles = squares along the long side, "
+        "of which the largest margin counts.",
     )
-    batch_size: int | Literal["auto"] = Field(16, description="Images a forward pass; auto = 32 on a CPU, 256 on a GPU. Halved when memory does not suffice.")
+    batch_size: int | Literal["auto"] = Field(
+        16, description="Images a forward pass; auto = 32 on a CPU, 256 on a GPU. Halved when memory does not suffice."
+    )
     prompts: Prompts = Field(default_factory=lambda: Prompts(), description="What counts as people, and what does not.")
     negative_mode: Literal["mean", "max"] = Field(
         "mean", description="mean: compare with the average of the negative prompts; max: with the nearest of them."
     )
-    logit_scale: float | Literal["model"] = Field(100.0, description="Factor on the margin before the softmax; model = the one it was trained with.")
+    logit_scale: float | Literal["model"] = Field(
+        100.0, description="Factor on the margin before the softmax; model = the one it was trained with."
+    )
     exclude: list[Exclude] = Field([], description="Lists of images to leave out, counted as excluded.")
     dry_run: bool = Field(False, description="Write the manifests but copy no image.")
     prune: bool = Field(False, description="Remove from the destination what an earlier run published and this one does not keep.")
     prune_max_fraction: Fraction = Field(0.2, description="Refuse to prune more than this part of what was published.")
-    allow_copy_errors: bool = Field(False, description="Publish although some images could not be copied; they are listed in the published errors.csv.")
+    allow_copy_errors: bool = Field(
+        False, description="Publish although some images could not be copied; they are listed in the published errors.csv."
+    )
 
     @model_validator(mode="after")
     def _sensible(self) -> "PeopleDefaults":
@@ -86,9 +95,7 @@ class People(Strict):
     def _inherit(cls, values: Any) -> Any:
         """Runs start from the defaults."""
         if isinstance(values, dict) and isinstance(values.get("runs"), dict) and isinstance(values.get("defaults", {}), dict):
-            runs = {
-                name: merge(values.get("defaults", {}), run) if isinstance(run, dict) else run for name, run in values["runs"].items()
-            }
+            runs = {name: merge(values.get("defaults", {}), run) if isinstance(run, dict) else run for name, run in values["runs"].items()}
             values = values | {"runs": runs}
         return values
 

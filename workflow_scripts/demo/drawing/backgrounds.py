@@ -76,7 +76,9 @@ def forest(size: tuple[int, int], rng: np.random.Generator) -> tuple[Backdrop, f
     pen.band(ridge(rng, pen.aspect, ground, 0.012, 3), moss)
     for _ in range(24):
         x, y = rng.uniform(0, pen.aspect), rng.uniform(ground + 0.03, 1)
-        pen.limb((x, y), (x + rng.uniform(-0.02, 0.02), y - 0.03 * y), 0.008, 0.003, lighter(moss, rng.uniform(0, 0.25)))
+        pen.limb(
+            (x, y), (x + rng.uniform(-0.02, 0.02), y - 0.03 * y), 0.008, 0.003, lighter(moss, rng.uniform(0, 0.25))
+        )
     return pen, ground + 0.07
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageChops, ImageDraw
 from workflow_scripts.demo.drawing.palette import RGB, darker
 
 Point: TypeAlias = tuple[float, float]
-Points: TypeAlias = Sequence[Point] | np.ndarray
+Points: TypeAlias = Sequence[Point | np.ndarray] | np.ndarray
 
 
 def smooth(points: Points, steps: int = 6) -> np.ndarray:
@@ -20,7 +20,8 @@ def smooth(points: Points, steps: int = 6) -> np.ndarray:
     t = (np.arange(steps) / steps)[None, :, None]
     p, before, after, far = p[:, None], before[:, None], after[:, None], far[:, None]
     linear, square, cube = after - before, 2 * before - 5 * p + 4 * after - far, 3 * (p - after) + far - before
-    return (0.5 * (2 * p + linear * t + square * t**2 + cube * t**3)).reshape(-1, 2)
+    curve: np.ndarray = 0.5 * (2 * p + linear * t + square * t**2 + cube * t**3)
+    return curve.reshape(-1, 2)
 
 
 def symmetric(half: Points, axis: float = 0.0) -> np.ndarray:
@@ -78,7 +79,8 @@ class Pen:
 
     def place(self, points: Points) -> np.ndarray:
         """Return points in layer pixels, shape (n, 2)."""
-        return (np.asarray(points, dtype=float) - self.origin) * self.scale
+        placed: np.ndarray = (np.asarray(points, dtype=float) - self.origin) * self.scale
+        return placed
 
     def polygon(self, points: Points, fill: RGB) -> None:
         """Fill the polygon through ``points``."""

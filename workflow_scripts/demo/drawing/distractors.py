@@ -102,5 +102,3 @@ def prop_sprite(paint: Painter, rng: np.random.Generator, height: float) -> Imag
     pen = Pen((0, -0.03, 0.6, 1.03), height)
     paint(pen, rng)
     return shaded(pen.finish())
-
-

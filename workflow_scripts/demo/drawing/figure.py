@@ -147,8 +147,12 @@ def paint_figure(
     legs(pen, j, m, spec)
     if spec.bottom_kind in ("skirt", "dress"):
         skirt(pen, j, m, spec)
+    # Seen from behind, folded arms are in front of the trunk, so out of sight.
+    if view == "back":
+        arms(pen, j, m, spec)
     trunk(pen, m, spec, pose.lean, view)
-    arms(pen, j, m, spec)
+    if view == "front":
+        arms(pen, j, m, spec)
     paint_head(face, spec, view, pose.turn)
     seen = visibility(spec, pose, view)
     keypoints = np.column_stack([points * unit + origin, [seen[name] for name in KEYPOINTS]])

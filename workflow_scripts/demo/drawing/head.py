@@ -21,7 +21,8 @@ class HeadPen:
 
     def at(self, points: Points) -> np.ndarray:
         """Return points of the head's frame in the pen's units."""
-        return np.asarray(points, dtype=float) @ self.turn * self.radius + self.centre
+        placed: np.ndarray = np.asarray(points, dtype=float) @ self.turn * self.radius + self.centre
+        return placed
 
     def disc(self, x: float, y: float, rx: float, ry: float, fill: RGB) -> None:
         """Fill an ellipse that turns with the head."""

@@ -25,7 +25,7 @@ def slots(rng: np.random.Generator, count: int) -> list[float]:
 
 def choose_framing(rng: np.random.Generator, people: int) -> str:
     """Return how near the people are."""
-    if people == 1:
+    if people <= 1:
         return weighted(rng, {"far": 0.8, "full": 2.4, "hips": 1.0, "portrait": 1.0})
     return weighted(rng, {"far": 1.0, "full": 2.6, "hips": 1.0})
 
@@ -87,8 +87,15 @@ def place_thing(
     return Placement(float(np.clip(x, half + 0.01, 0.99 - half)) if half < 0.49 else 0.5, y, height)
 
 
-def random_specs_count(rng: np.random.Generator, people: int | Sequence[PersonSpec] | None) -> int:
-    """Return a number of people for a scene that leaves it open."""
+def people_count(rng: np.random.Generator, people: int | Sequence[PersonSpec] | None) -> int:
+    """Return the number of people that is asked for, or a random one."""
     if people is None:
         return weighted(rng, {0: 4.5, 1: 3.4, 2: 1.3, 3: 0.5, 4: 0.3})
     return people if isinstance(people, int) else len(people)
+
+
+def things_count(rng: np.random.Generator, things: int | Sequence[ThingSpec] | None, beside_people: bool) -> int:
+    """Return the number of things that is asked for, or a random one."""
+    if things is None:
+        return weighted(rng, {0: 4.0, 1: 3.0, 2: 1.0} if beside_people else {0: 1.2, 1: 5.0, 2: 1.5, 3: 0.8})
+    return things if isinstance(things, int) else len(things)

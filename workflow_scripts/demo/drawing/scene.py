@@ -1,104 +1,34 @@
-"""Composes scenes: a background, things and people, their shadows and light, and the truth about them."""
+"""Draws scenes: a background, things and people, light and grain, and the truth about them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-from workflow_scripts.demo.drawing import backgrounds_lit, things_indoor, things_living, things_outdoor  # noqa: F401
-from workflow_scripts.demo.drawing.backgrounds import BACKGROUNDS
-from workflow_scripts.demo.drawing.canvas import soft_spot
-from workflow_scripts.demo.drawing.distractors import DISTRACTORS, WHERE, prop_sprite, stool
-from workflow_scripts.demo.drawing.figure import paint_figure
-from workflow_scripts.demo.drawing.kinds import KINDS, thing_sprite
-from workflow_scripts.demo.drawing.layout import UPRIGHT, choose_framing, place_person, place_thing, random_specs_count, slots
-from workflow_scripts.demo.drawing.poses import Pose, make_pose
-from workflow_scripts.demo.drawing.seeds import pick, split, weighted
-from workflow_scripts.demo.drawing.specs import (
-    Drawing,
-    PersonSpec,
-    PersonTruth,
-    Placement,
-    ThingSpec,
-    ThingTruth,
-    make_person,
-    make_thing,
+# The painters register themselves when they are imported.
+from workflow_scripts.demo.drawing import (  # noqa: F401
+    backgrounds,
+    backgrounds_lit,
+    things_indoor,
+    things_living,
+    things_outdoor,
 )
-
-Box = tuple[int, int, int, int]
-
-
-@dataclass
-class Actor:
-    """Something to be pasted into a scene: its sprite, corner in the frame, ground y in pixels and truth."""
-
-    sprite: Image.Image = field(repr=False)
-    corner: tuple[int, int]
-    ground: float
-    spec: PersonSpec | ThingSpec | str
-    keypoints: np.ndarray | None = None
-    view: str = ""
-    framing: str = ""
-
-    def box(self, frame: tuple[int, int]) -> Box | None:
-        """Return the box of what the frame shows, or None when nothing does."""
-        found = self.sprite.getchannel("A").point(lambda value: 255 if value > 96 else 0).getbbox()
-        if found is None:
-            return None
-        x, y = self.corner
-        x1, y1, x2, y2 = max(0, found[0] + x), max(0, found[1] + y), min(frame[0], found[2] + x), min(frame[1], found[3] + y)
-        return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
-
-
-def standing(sprite: Image.Image, place: Placement, size: tuple[int, int], spec: ThingSpec | str) -> Actor:
-    """Return a thing whose sprite stands at a place."""
-    margin = 0.03 * place.height * size[1]
-    ground = place.y * size[1]
-    corner = (round(place.x * size[0] - sprite.width / 2), round(ground - sprite.height + margin))
-    return Actor(sprite, corner, ground, spec)
-
-
-def person_actors(
-    rng: np.random.Generator, spec: PersonSpec, place: Placement, pose: Pose, view: str, framing: str, size: tuple[int, int]
-) -> list[Actor]:
-    """Return a person, and the stool below when the pose needs a seat."""
-    unit, foot = place.height * size[1], (place.x * size[0], place.y * size[1])
-    figure = paint_figure(spec, pose, view, foot, unit, size)
-    person = Actor(figure.sprite, figure.corner, foot[1], spec, figure.keypoints, view, framing)
-    if min(pose.left_lift, pose.right_lift) < 0.7:
-        return [person]
-    hips = figure.keypoints[11:13, :2].mean(axis=0)
-    height = max(4.0, foot[1] - hips[1])
-    seat = prop_sprite(stool, rng, height)
-    return [standing(seat, Placement(hips[0] / size[0], place.y - 0.004, height / size[1]), size, "stool"), person]
-
-
-def shadow(image: Image.Image, actor: Actor) -> None:
-    """Lay a soft shadow on the ground below an actor."""
-    width = round(actor.sprite.width * 0.95)
-    height = max(2, round(width * 0.17))
-    if actor.ground >= image.height * 1.02:
-        return
-    spot = soft_spot().resize((width, height), Image.Resampling.BILINEAR).point(lambda value: value * 2 // 5)
-    x = actor.corner[0] + (actor.sprite.width - width) // 2
-    image.paste((24, 20, 34), (x, round(actor.ground - height * 0.55)), spot)
-
-
-def covered(actor: Actor, later: Sequence[Actor], frame: tuple[int, int]) -> tuple[tuple[float, float, int], ...]:
-    """Return a person's keypoints with the visibility that the frame and nearer actors leave."""
-    result = []
-    for x, y, seen in (actor.keypoints if actor.keypoints is not None else np.zeros((0, 3))).tolist():
-        if not (0 <= x < frame[0] and 0 <= y < frame[1]):
-            result.append((0.0, 0.0, 0))
-            continue
-        for other in later:
-            px, py = int(x) - other.corner[0], int(y) - other.corner[1]
-            inside = 0 <= px < other.sprite.width and 0 <= py < other.sprite.height
-            if inside and other.sprite.getpixel((px, py))[3] > 127:  # type: ignore[index]
-                seen = 1
-        result.append((round(x, 2), round(y, 2), int(seen)))
-    return tuple(result)
+from workflow_scripts.demo.drawing.actors import Actor, compose, person_actors, standing, truth
+from workflow_scripts.demo.drawing.backdrop import BACKGROUNDS
+from workflow_scripts.demo.drawing.distractors import DISTRACTORS, WHERE, prop_sprite
+from workflow_scripts.demo.drawing.kinds import KINDS, thing_sprite
+from workflow_scripts.demo.drawing.layout import (
+    UPRIGHT,
+    choose_framing,
+    people_count,
+    place_person,
+    place_thing,
+    slots,
+    things_count,
+)
+from workflow_scripts.demo.drawing.poses import Pose, make_pose
+from workflow_scripts.demo.drawing.seeds import pick, split
+from workflow_scripts.demo.drawing.specs import Drawing, PersonSpec, Placement, ThingSpec, make_person, make_thing
 
 
 def finish_light(rng: np.random.Generator, image: Image.Image, background: str, grain: bool) -> Image.Image:
@@ -113,30 +43,47 @@ def finish_light(rng: np.random.Generator, image: Image.Image, background: str, 
     return ImageChops.add(lit, Image.merge("RGB", (noise, noise, noise)), 1.0, -2)
 
 
-def compose(base: Image.Image, actors: list[Actor]) -> tuple[Image.Image, Image.Image]:
-    """Return the picture with all actors, from far to near, and the mask of the people one can see."""
-    image, mask = base, Image.new("L", base.size)
-    for actor in actors:
-        shadow(image, actor)
-        alpha = actor.sprite.getchannel("A")
-        image.paste(actor.sprite.convert("RGB"), actor.corner, alpha)
-        mask.paste(255 if isinstance(actor.spec, PersonSpec) else 0, actor.corner, alpha)
-    return image, mask
+def cast_people(
+    rng: np.random.Generator,
+    who: Sequence[PersonSpec],
+    places: Sequence[Placement],
+    poses: Sequence[Pose] | None,
+    look: tuple[str | None, str],
+    size: tuple[int, int],
+) -> list[Actor]:
+    """Return the people of a scene; ``look`` is the wanted view (None: any) and the framing."""
+    actors = []
+    for index, (spec, place) in enumerate(zip(who, places, strict=True)):
+        # Drawn even when a pose is given, so that a video's frames differ in the pose alone.
+        pose = make_pose(rng, pick(rng, UPRIGHT) if look[1] in ("hips", "portrait") else None)
+        side = "back" if rng.random() < 0.15 else "front"
+        actors += person_actors(rng, spec, place, poses[index] if poses else pose, (look[0] or side, look[1]), size)
+    return actors
 
 
-def truth(actors: list[Actor], size: tuple[int, int]) -> tuple[tuple[PersonTruth, ...], tuple[ThingTruth, ...]]:
-    """Return what can be seen of the people and things."""
-    people, things = [], []
-    for index, actor in enumerate(actors):
-        box = actor.box(size)
-        if box is None:
-            continue
-        if isinstance(actor.spec, PersonSpec):
-            keypoints = covered(actor, actors[index + 1 :], size)
-            people.append(PersonTruth(box, keypoints, actor.view, actor.framing, actor.spec))
-        elif isinstance(actor.spec, ThingSpec):
-            things.append(ThingTruth(actor.spec.kind, actor.spec.colour, box, actor.spec))
-    return tuple(people), tuple(things)
+def cast_things(
+    rng: np.random.Generator, what: Sequence[ThingSpec], places: Sequence[Placement], size: tuple[int, int]
+) -> list[Actor]:
+    """Return the things of a scene, each as it is or mirrored."""
+    actors = []
+    for spec, place in zip(what, places, strict=True):
+        sprite = thing_sprite(spec, place.height * size[1])
+        if rng.random() < 0.5:
+            sprite = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        actors.append(standing(sprite, place, size, spec))
+    return actors
+
+
+def cast_distractor(
+    rng: np.random.Generator, background: str, ground: float, wanted: bool | None, size: tuple[int, int]
+) -> list[Actor]:
+    """Return something person-like that suits the background, or nothing."""
+    chance = rng.random() < 0.28
+    if background not in WHERE or not (chance if wanted is None else wanted):
+        return []
+    name, height = pick(rng, WHERE[background]), rng.uniform(0.36, 0.62)
+    place = Placement(pick(rng, [0.1, 0.2, 0.8, 0.9]), ground + 0.02, min(height, ground - 0.02))
+    return [standing(prop_sprite(DISTRACTORS[name], rng, place.height * size[1]), place, size, name)]
 
 
 def draw_scene(
@@ -161,48 +108,34 @@ def draw_scene(
     Args:
         rng: source of everything that is not given.
         size: width and height in pixels.
-        people: how many (0 to 4), or who.
-        things: how many, or which.
+        people, things: how many, or which.
         background: a key of ``BACKGROUNDS``.
-        framing: "far", "full", "hips" or "portrait".
-        view: "front" or "back".
-        poses: one pose for each person.
-        places: one place for each person.
+        framing: of the people: "far", "full", "hips" or "portrait".
+        view: of the people: "front" or "back".
+        poses, places: one for each person.
         distractors: whether something person-like stands there; by default in about one scene of four.
         grain: whether to add camera grain.
     """
-    dice, for_background, for_people, for_things, for_light, for_places = split(rng, 6)
-    count = random_specs_count(dice, people)
-    near = framing or choose_framing(dice, count)
-    where = background or pick(dice, list(BACKGROUNDS))
-    who = [make_person(for_people) for _ in range(count)] if people is None or isinstance(people, int) else list(people)
-    number = weighted(dice, {0: 4.0, 1: 3.0, 2: 1.0} if count else {0: 1.2, 1: 5.0, 2: 1.5, 3: 0.8})
-    what = list(things) if things is not None and not isinstance(things, int) else [
-        make_thing(for_things, pick(for_things, list(KINDS))) for _ in range(number if things is None else things)
-    ]  # fmt: skip
-    pen, ground = BACKGROUNDS[where].paint(size, for_background)
+    dice, for_back, for_people, for_poses, for_things, for_light, for_places, for_extra = split(rng, 8)
+    count, where = people_count(dice, people), background or pick(dice, list(BACKGROUNDS))
+    near, number = framing or choose_framing(dice, count), things_count(dice, things, count > 0)
+    who = [make_person(for_people) for _ in range(count)] if people is None or isinstance(people, int) else people
+    names = [pick(for_things, list(KINDS)) for _ in range(number)]
+    what = [make_thing(for_things, name) for name in names] if things is None or isinstance(things, int) else things
+    pen, ground = BACKGROUNDS[where].paint(size, for_back)
     base = pen.finish()
-    if dice.random() < (0.6 if near == "portrait" and who else 0.2):
-        base = base.filter(ImageFilter.GaussianBlur(size[1] * dice.uniform(0.006, 0.014)))
-    across = slots(for_places, len(who) + len(what)) if who or what else []
-    actors: list[Actor] = []
-    for index, spec in enumerate(who):
-        place = place_person(for_places, spec, near, across[index], ground, count)
-        pose = make_pose(for_people, pick(for_people, UPRIGHT) if near in ("hips", "portrait") else None)
-        side = view or ("back" if for_people.random() < 0.15 else "front")
-        place, pose = places[index] if places else place, poses[index] if poses else pose
-        actors += person_actors(for_people, spec, place, pose, side, near, size)
-    for index, item in enumerate(what):
-        place = place_thing(for_places, item, across[count + index], ground, size[0] / size[1], len(across) - 1, near == "far" and count > 0)
-        sprite = thing_sprite(item, place.height * size[1])
-        if for_places.random() < 0.5:
-            sprite = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        actors.append(standing(sprite, place, size, item))
-    extra = dice.random() < 0.28 if distractors is None else distractors
-    if extra and where in WHERE:
-        name, height = pick(dice, WHERE[where]), dice.uniform(0.36, 0.62)
-        place = Placement(pick(dice, [0.1, 0.2, 0.8, 0.9]), ground + 0.02, min(height, ground - 0.02))
-        actors.append(standing(prop_sprite(DISTRACTORS[name], dice, place.height * size[1]), place, size, name))
+    if for_back.random() < (0.6 if near == "portrait" and count else 0.2):
+        base = base.filter(ImageFilter.GaussianBlur(size[1] * for_back.uniform(0.006, 0.014)))
+    across = slots(for_places, max(1, count + number))
+    stands = [place_person(for_places, spec, near, x, ground, count) for spec, x in zip(who, across, strict=False)]
+    company, far = count + number - 1, near == "far" and count > 0
+    spots = [
+        place_thing(for_places, spec, x, ground, size[0] / size[1], company, far)
+        for spec, x in zip(what, across[count:], strict=False)
+    ]
+    actors = cast_people(for_poses, who, places or stands, poses, (view, near), size)
+    actors += cast_things(for_places, what, spots, size)
+    actors += cast_distractor(for_extra, where, ground, distractors, size)
     actors.sort(key=lambda actor: actor.ground)
     image, mask = compose(base, actors)
     seen, named = truth(actors, size)

@@ -83,6 +83,7 @@ def visibility(spec: PersonSpec, pose: Pose, view: str) -> dict[str, int]:
     left = 1 if view == "front" else -1
     if view == "back":
         seen |= {"nose": 1, "left_eye": 1, "right_eye": 1}
+        seen |= {f"{side}_wrist": 1 for side in ("left", "right") if getattr(pose, f"{side}_elbow") < -80}
     if spec.hair_style in ("long", "bob"):
         seen |= {"left_ear": 1, "right_ear": 1}
     if abs(pose.turn) > 0.6:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from workflow_scripts.demo.drawing.canvas import symmetric
 from workflow_scripts.demo.drawing.kinds import ThingPen, kind
 from workflow_scripts.demo.drawing.palette import darker, lighter
 from workflow_scripts.demo.drawing.patterns import ROUND
@@ -15,10 +16,8 @@ METAL = (150, 152, 158)
 def bottle(pen: ThingPen, spec: ThingSpec) -> None:
     """Paint a bottle with a label."""
     neck = 0.36 + spec.build * 0.05
-    pen.body([
-        (0.13, 0.1), (0.23, 0.1), (0.23, neck - 0.08), (0.34, neck + 0.08), (0.35, 0.95),
-        (0.31, 1), (0.05, 1), (0.01, 0.95), (0.02, neck + 0.08), (0.13, neck - 0.08),
-    ], curved=False)  # fmt: skip
+    side = [(0.23, 0.1), (0.23, neck - 0.08), (0.34, neck + 0.08), (0.35, 0.95), (0.31, 1)]
+    pen.body(symmetric(side, 0.18), curved=False)
     pen.box(0.115, 0.01, 0.245, 0.11, spec.accent if spec.variant else (60, 56, 60), 0.02)
     pen.box(0.015, 0.58, 0.345, 0.82, (248, 242, 226))
     pen.box(0.08, 0.65, 0.28, 0.69, darker(spec.accent, 0.1))
@@ -34,10 +33,9 @@ def chair(pen: ThingPen, spec: ThingSpec) -> None:
         pen.limb((x, top), (x + 0.02, foot), 0.05, 0.04, back)
     pen.limb((0.08, 0.04), (0.09, 0.56), 0.06, 0.06, back)
     pen.limb((0.5, 0.04), (0.51, 0.56), 0.06, 0.06, back)
-    if spec.variant:
-        pen.body([(0.08, 0.04), (0.5, 0.04), (0.51, 0.44), (0.09, 0.44)], curved=False)
-    else:
-        pen.body([(0.06, 0.03), (0.52, 0.03), (0.52, 0.2 + spec.build * 0.04), (0.06, 0.2 + spec.build * 0.04)], curved=False)
+    low = 0.44 if spec.variant else 0.2 + spec.build * 0.04
+    pen.body([(0.06, 0.03), (0.52, 0.03), (0.52, low), (0.06, low)], curved=False)
+    if not spec.variant:
         for x in (0.19, 0.3, 0.4):
             pen.limb((x, 0.16), (x, 0.55), 0.035, 0.035, spec.rgb)
     pen.polygon([(0.08, 0.52), (0.52, 0.52), (0.6, 0.64), (0.02, 0.64)], spec.rgb)
@@ -91,7 +89,7 @@ def mug(pen: ThingPen, spec: ThingSpec) -> None:
     """Paint a mug with a handle."""
     pen.arc(0.82, 0.52, 0.29, 0.27, (0, 360), 0.09, darker(spec.rgb, 0.2))
     low = 0.1 + 0.05 * spec.build
-    pen.body([(0.03, 0.1), (0.83, 0.1), (0.85 - low, 0.94), (0.78 - low, 1), (0.08 + low, 1), (0.01 + low, 0.94)], curved=False)
+    pen.body(symmetric([(0.83, 0.1), (0.85 - low, 0.94), (0.78 - low, 1)], 0.43), curved=False)
     pen.ellipse(0.43, 0.1, 0.4, 0.085, lighter(spec.rgb, 0.35))
     pen.ellipse(0.43, 0.11, 0.34, 0.06, (92, 58, 40) if spec.variant else (186, 132, 84))
     pen.limb((0.14, 0.3), (0.18, 0.78), 0.05, 0.05, lighter(spec.rgb, 0.5))
@@ -101,9 +99,10 @@ def mug(pen: ThingPen, spec: ThingSpec) -> None:
 def teapot(pen: ThingPen, spec: ThingSpec) -> None:
     """Paint a teapot with spout, lid and handle."""
     pen.arc(0.3, 0.58, 0.27, 0.25, (70, 290), 0.075, darker(spec.rgb, 0.25))
-    pen.blob([(1.05, 0.82), (1.1, 0.52), (1.28, 0.36), (1.46, 0.28), (1.5, 0.34), (1.36, 0.5), (1.26, 0.76)], darker(spec.rgb, 0.12))
+    spout = [(1.05, 0.82), (1.1, 0.52), (1.28, 0.36), (1.46, 0.28), (1.5, 0.34), (1.36, 0.5), (1.26, 0.76)]
+    pen.blob(spout, darker(spec.rgb, 0.12))
     b = spec.build * 0.05
-    pen.body([(0.74, 0.24 - b), (1.06, 0.36), (1.2, 0.62), (1.1, 0.88), (0.9, 0.98), (0.58, 0.98), (0.38, 0.88), (0.28, 0.62), (0.42, 0.36)])
+    pen.body(symmetric([(0.84, 0.25 - b), (1.06, 0.36), (1.2, 0.62), (1.1, 0.88), (0.9, 0.98)], 0.74))
     pen.ellipse(0.74, 0.26, 0.27, 0.08, darker(spec.rgb, 0.25))
     pen.ellipse(0.74, 0.235, 0.25, 0.075, lighter(spec.rgb, 0.2))
     pen.ellipse(0.74, 0.12, 0.07, 0.07, spec.accent if spec.variant else darker(spec.rgb, 0.3))
@@ -115,8 +114,8 @@ def teapot(pen: ThingPen, spec: ThingSpec) -> None:
 def guitar(pen: ThingPen, spec: ThingSpec) -> None:
     """Paint a guitar that stands upright."""
     waist = 0.13 + 0.02 * spec.build
-    outline = [(0.22, 0.5), (0.34, 0.53), (0.36, 0.62), (0.22 + waist, 0.7), (0.42, 0.82), (0.36, 0.96), (0.22, 1.0)]
-    pen.body([*outline, *[(0.44 - x, y) for x, y in reversed(outline[1:-1])]])
+    side = [(0.26, 0.5), (0.34, 0.53), (0.36, 0.62), (0.22 + waist, 0.7), (0.42, 0.82), (0.36, 0.96), (0.26, 1.0)]
+    pen.body(symmetric(side, 0.22))
     pen.box(0.19, 0.14, 0.25, 0.66, darker(WOOD, 0.4))
     pen.polygon([(0.17, 0.02), (0.27, 0.02), (0.255, 0.15), (0.185, 0.15)], spec.accent if spec.variant else WOOD)
     for y in (0.05, 0.09, 0.13):
@@ -155,6 +154,6 @@ def vase(pen: ThingPen, spec: ThingSpec) -> None:
             pen.ellipse(x, 0.07, 0.055, 0.055, spec.accent)
     b = spec.build * 0.05
     side = [(0.4, 0.24), (0.38, 0.36), (0.52 + b, 0.56), (0.5 + b, 0.76), (0.4, 0.99)]
-    pen.body([*side, *[(0.6 - x, y) for x, y in reversed(side)]])
+    pen.body(symmetric(side, 0.3))
     pen.ellipse(0.3, 0.24, 0.12, 0.03, darker(spec.rgb, 0.45))
     pen.limb((0.17 - b, 0.54), (0.17, 0.72), 0.035, 0.03, lighter(spec.rgb, 0.5))

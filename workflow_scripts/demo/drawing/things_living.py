@@ -1,7 +1,10 @@
 """Painters of animals and of things to eat."""
 
+from itertools import pairwise
+
 import numpy as np
 
+from workflow_scripts.demo.drawing.canvas import symmetric
 from workflow_scripts.demo.drawing.kinds import ThingPen, kind
 from workflow_scripts.demo.drawing.palette import darker, lighter
 from workflow_scripts.demo.drawing.patterns import ROUND
@@ -23,9 +26,9 @@ def cat(pen: ThingPen, spec: ThingSpec) -> None:
     """Paint a sitting cat."""
     b = spec.build * 0.03
     tail = [(0.62, 0.94), (0.8, 0.86), (0.78, 0.64), (0.7 + 0.1 * spec.variant, 0.5)]
-    for start, end in zip(tail, tail[1:], strict=False):
+    for start, end in pairwise(tail):
         pen.limb(start, end, 0.08, 0.08, darker(spec.rgb, 0.15))
-    pen.body([(0.4, 0.42), (0.58 - b, 0.52), (0.68 - b, 0.8), (0.64, 0.98), (0.16, 0.98), (0.12 + b, 0.8), (0.22 + b, 0.52)])
+    pen.body(symmetric([(0.46, 0.43), (0.58 - b, 0.52), (0.68 - b, 0.8), (0.64, 0.98)], 0.4))
     for x in (0.3, 0.5):
         pen.ellipse(x, 0.96, 0.085, 0.045, lighter(spec.rgb, 0.25))
     for side in (-1, 1):
@@ -72,7 +75,8 @@ def fish(pen: ThingPen, spec: ThingSpec) -> None:
     pen.blob([(0.4, 0.5), (0.1, 0.12), (0.02, 0.14), (0.16, 0.5), (0.02, 0.86), (0.1, 0.88)], fin)
     pen.blob([(0.7, 0.24), (0.86, 0.0), (1.1, 0.06), (1.14, 0.24)], fin)
     pen.blob([(0.8, 0.78), (0.86, 0.98), (1.02, 0.92), (1.02, 0.78)], fin)
-    pen.body([(0.3, 0.5), (0.6, 0.2 + b), (1.0, 0.12 + b), (1.4, 0.3), (1.57, 0.5), (1.4, 0.7), (1.0, 0.88 - b), (0.6, 0.78 - b)])
+    back, belly = [(0.6, 0.2 + b), (1.0, 0.12 + b), (1.4, 0.3)], [(1.4, 0.7), (1.0, 0.88 - b), (0.6, 0.78 - b)]
+    pen.body([(0.3, 0.5), *back, (1.57, 0.5), *belly])
     pen.blob([(0.95, 0.52), (0.76, 0.46), (0.7, 0.58), (0.8, 0.64)], fin)
     pen.arc(1.06, 0.5, 0.14, 0.28, (-60, 60), 0.02, fin)
     eye(pen, 1.36, 0.42, 0.055)
@@ -83,10 +87,8 @@ def fish(pen: ThingPen, spec: ThingSpec) -> None:
 def apple(pen: ThingPen, spec: ThingSpec) -> None:
     """Paint an apple with stalk and leaf."""
     b = spec.build * 0.03
-    pen.body([
-        (0.475, 0.27), (0.64, 0.2), (0.84 - b, 0.27), (0.93 - b, 0.5), (0.84, 0.82), (0.66, 0.98),
-        (0.475, 0.94), (0.29, 0.98), (0.11, 0.82), (0.02 + b, 0.5), (0.11 + b, 0.27), (0.31, 0.2),
-    ])  # fmt: skip
+    side = [(0.475, 0.27), (0.64, 0.2), (0.84 - b, 0.27), (0.93 - b, 0.5), (0.84, 0.82), (0.66, 0.98), (0.475, 0.94)]
+    pen.body(symmetric(side, 0.475))
     pen.ellipse(0.475, 0.25, 0.12, 0.04, darker(spec.rgb, 0.4))
     pen.limb((0.475, 0.27), (0.52, 0.05), 0.035, 0.045, (104, 70, 46))
     pen.blob([(0.52, 0.16), (0.6, 0.03), (0.8, 0.02), (0.72, 0.15)], LEAF)
@@ -98,7 +100,7 @@ def cake(pen: ThingPen, spec: ThingSpec) -> None:
     """Paint a cake with coloured icing and candles on a plate."""
     pen.ellipse(0.55, 0.92, 0.54, 0.08, (226, 228, 232))
     pen.ellipse(0.55, 0.905, 0.5, 0.065, (250, 250, 250))
-    pen.body([(0.14, 0.42), (0.96, 0.42), (0.96, 0.86), (0.8, 0.91), (0.55, 0.925), (0.3, 0.91), (0.14, 0.86)], curved=False)
+    pen.body(symmetric([(0.96, 0.42), (0.96, 0.86), (0.8, 0.91), (0.6, 0.924)], 0.55), curved=False)
     pen.ellipse(0.55, 0.42, 0.41, 0.1, lighter(spec.rgb, 0.35))
     for x in np.linspace(0.18, 0.92, 7):
         pen.ellipse(x, 0.47 + 0.04 * np.sin(np.pi * (x - 0.14) / 0.82), 0.065, 0.075, lighter(spec.rgb, 0.35))

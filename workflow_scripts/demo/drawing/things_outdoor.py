@@ -125,7 +125,7 @@ def umbrella(pen: ThingPen, spec: ThingSpec) -> None:
     pen.limb((0.55, 0.06), (0.55, 0.93), 0.028, 0.028, WOOD)
     pen.arc(0.62, 0.92, 0.07, 0.07, (0, 180), 0.03, WOOD)
     arch = [(0.55 - 0.53 * np.cos(t), 0.5 - 0.46 * np.sin(t)) for t in np.linspace(0, np.pi, 19)]
-    hem = [(0.55 + 0.53 - 0.265 * (i + s), 0.5 - 0.06 * np.sin(np.pi * s)) for i in range(4) for s in (0, 0.25, 0.5, 0.75)]
+    hem = [(1.08 - 0.265 * s, 0.5 - 0.06 * np.sin(np.pi * (s % 1))) for s in np.arange(0, 4, 0.25)]
     pen.body([*arch, *hem], curved=False)
     for x in (0.285, 0.55, 0.815):
         pen.line([(0.55, 0.04), ((0.55 + x) / 2 + (x - 0.55) * 0.3, 0.2), (x, 0.49)], 0.01, darker(spec.rgb, 0.3))

@@ -104,7 +104,9 @@ def labels_of(drawing: Drawing, concept: int, rng: np.random.Generator) -> dict[
     }
 
 
-def one(index: int, seed: int, split: str, side: int, sizes: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, list[str], dict[str, float]]:
+def one(
+    index: int, seed: int, split: str, side: int, sizes: tuple[tuple[int, int], ...]
+) -> tuple[np.ndarray, list[str], dict[str, float]]:
     """Return pixels, captions and labels of one example."""
     drawing, concept = draw_example(seed, split, index, sizes)
     rng = rng_for(seed, split, f"words-{index}")
@@ -134,5 +136,3 @@ def draw_examples(
     labels = {name: np.array([part[2][name] for part in parts], dtype=np.float32) for name in LABELS}
     whole = {name: column if name == "goal" else column.astype(np.int64) for name, column in labels.items()}
     return Examples(np.stack([part[0] for part in parts]), [part[1] for part in parts], whole)
-
-

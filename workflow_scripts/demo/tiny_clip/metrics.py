@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Return rows of length 1."""
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    rows: np.ndarray = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return rows
 
 
 def encode_images(model: torch.nn.Module, preprocess: object, pixels: np.ndarray) -> np.ndarray:
@@ -42,7 +43,8 @@ def encode_texts(model: torch.nn.Module, tokenizer: object, texts: tuple[str, ..
 def people_scores(images: np.ndarray, person: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Return the people pipeline's probability for each image: softmax of 100 x cosine to the two class vectors."""
     mine, theirs = unit(person.mean(axis=0)), unit(other.mean(axis=0))
-    return 1 / (1 + np.exp(-100 * images @ (mine - theirs)))
+    scores: np.ndarray = 1 / (1 + np.exp(-100 * images @ (mine - theirs)))
+    return scores
 
 
 def choice_accuracy(images: np.ndarray, texts: np.ndarray, label: np.ndarray) -> float:

@@ -32,19 +32,19 @@ rule people:
     """All people runs: manifests merged, cleaned copies published."""
     default_target: True
     input:
-        expand(f"{PEOPLE}/{{run}}/06_publish/receipt.parquet", run=PEOPLE_RUNS),
+        lambda wc: expand(f"{PEOPLE}/{{run}}/06_publish/receipt.parquet", run=named("people.runs", PEOPLE_RUNS)),
 
 
 rule people_verify:
     """Compare the destinations of all people runs with their receipts."""
     input:
-        expand(f"{PEOPLE}/{{run}}/06_publish/verification.json", run=PEOPLE_RUNS),
+        lambda wc: expand(f"{PEOPLE}/{{run}}/06_publish/verification.json", run=named("people.runs", PEOPLE_RUNS)),
 
 
 rule people_removal_plan:
     """Lists and scripts to delete the removed images from their sources; a person runs them, the workflow never does."""
     input:
-        expand(f"{PEOPLE}/{{run}}/06_removal_plan/plan.csv", run=PEOPLE_RUNS),
+        lambda wc: expand(f"{PEOPLE}/{{run}}/06_removal_plan/plan.csv", run=named("people.runs", PEOPLE_RUNS)),
 
 
 rule demo:
@@ -57,5 +57,3 @@ rule demo_data:
     """Draw the sample data of the demo."""
     input:
         f"{settings.demo.root}/people/truth.csv",
-
-

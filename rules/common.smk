@@ -69,6 +69,13 @@ def checked_model(where, model):
     return tracked(model, "name", "pretrained", "sha256")
 
 
+def named(where, runs):
+    """The names of a pipeline's runs; without any, there is nothing that its targets could make."""
+    if not runs:
+        raise WorkflowError(f"{where} is empty: name what to work on in a file of yours and give it with --configfile; see config/README.md")
+    return list(runs)
+
+
 def reviews(pipeline, run, step):
     """The CSV of what a person decided at a step, where there is one."""
     path = Path(settings.reviews_root) / pipeline / run / f"{step}.csv"

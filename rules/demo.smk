@@ -17,12 +17,12 @@ rule demo_01_people_data:
         f"{settings.demo.root}/people/truth.csv",
     log:
         "logs/demo/01_people_data.log",
+    conda:
+        "../envs/core.yaml"
     params:
         images=settings.demo.people.images,
         seed=settings.demo.seed,
         algorithm=1,
-    conda:
-        "../envs/core.yaml"
     script:
         "../workflow_scripts/demo/people_data.py"
 
@@ -31,16 +31,16 @@ rule demo_03_summary:
     """Compare the results of the demo runs with the truth."""
     input:
         truth=f"{settings.demo.root}/people/truth.csv",
+        merged=f"{PEOPLE}/demo/05_merge/aggregate/merge_metadata.json",
         receipt=f"{PEOPLE}/demo/06_publish/receipt.parquet",
     output:
         f"{DEMO_RESULTS}/summary.txt",
     log:
         "logs/demo/03_summary.log",
-    params:
-        run=f"{PEOPLE}/demo",
-        logs="logs/people/demo/02_embed",
-        algorithm=1,
     conda:
         "../envs/core.yaml"
+    params:
+        logs="logs/people/demo/02_embed",
+        algorithm=1,
     script:
         "../workflow_scripts/demo/summary.py"

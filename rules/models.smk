@@ -3,7 +3,10 @@
 # in:  every setting that names a model
 # out: {models_root}/cards/{card}.json; fetched weights below {models_root}/clip/
 
-CLIP_MODELS = {Path(model_card(run.model)).stem: (f"people.runs.{name}.model", run.model) for name, run in settings.people.runs.items()}
+CLIP_MODELS = {
+    Path(model_card(run.model)).stem: (f"people.runs.{name}.model", run.model)
+    for name, run in settings.people.runs.items()
+}
 
 
 localrules:
@@ -16,14 +19,14 @@ rule models_01_clip:
         f"{settings.models_root}/cards/{{card}}.json",
     log:
         "logs/models/01_clip/{card}.log",
+    wildcard_constraints:
+        card="|".join(map(re.escape, CLIP_MODELS)) or "none",
+    retries: 2
+    conda:
+        "../envs/clip.yaml"
     params:
         model=lambda wc: checked_model(*CLIP_MODELS[wc.card]),
         folder=f"{settings.models_root}/clip",
         algorithm=1,
-    wildcard_constraints:
-        card="|".join(map(re.escape, CLIP_MODELS)) or "none",
-    conda:
-        "../envs/clip.yaml"
-    retries: 2
     script:
         "../workflow_scripts/models/clip_card.py"

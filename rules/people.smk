@@ -7,6 +7,12 @@ from workflow_scripts.people.manifests import AGGREGATE_FILES, SHARD_FILES, shar
 
 PEOPLE = settings.people.results_root
 PEOPLE_RUNS = settings.people.runs
+SHARDS = {
+    run.shard_count: [
+        shard_name(number, run.shard_count) for number in range(run.shard_count)
+    ]
+    for run in PEOPLE_RUNS.values()
+}
 
 
 localrules:
@@ -31,12 +37,14 @@ rule people_01_list:
         "logs/people/{run}/01_list.log",
     benchmark:
         "benchmarks/people/{run}/01_list.tsv"
-    params:
-        listing=lambda wc: tracked(PEOPLE_RUNS[wc.run], "source", "shard_count", "max_images", "sample_seed"),
-        fingerprint=lambda wc: source_fingerprint(PEOPLE_RUNS[wc.run].source),
-        algorithm=1,
     conda:
         "../envs/core.yaml"
+    params:
+        listing=lambda wc: tracked(
+            PEOPLE_RUNS[wc.run], "source", "shard_count", "max_images", "sample_seed"
+        ),
+        fingerprint=lambda wc: source_fingerprint(PEOPLE_RUNS[wc.run].source),
+        algorithm=1,
     script:
         "../workflow_scripts/people/list_objects.py"
 
@@ -52,6 +60,14 @@ rule people_02_embed:
         "logs/people/{run}/02_embed/shard-{shard}-of-{shard_count}.log",
     benchmark:
         "benchmarks/people/{run}/02_embed/shard-{shard}-of-{shard_count}.tsv"
+    retries: 2
+    conda:
+        "../envs/clip.yaml"
+    threads: 8
+    resources:
+        gpu=model_gpus(),
+        mem_mb=lambda wc, attempt: 8_000 * attempt,
+        runtime=lambda wc, attempt: 240 * attempt,
     params:
         embedding=lambda wc: sort_keys(
             {
@@ -60,80 +76,101 @@ rule people_02_embed:
                 "max_pixels": settings.images.max_pixels,
             }
         ),
-        model=lambda wc: tracked(PEOPLE_RUNS[wc.run].model, "name", "pretrained", "sha256"),
+        model=lambda wc: tracked(
+            PEOPLE_RUNS[wc.run].model, "name", "pretrained", "sha256"
+        ),
         source=lambda wc: PEOPLE_RUNS[wc.run].source,
-        machine=lambda wc, threads: machine(threads, batch=PEOPLE_RUNS[wc.run].batch_size, cache_root=settings.cache_root),
+        machine=lambda wc, threads: machine(
+            threads,
+            batch=PEOPLE_RUNS[wc.run].batch_size,
+            cache_root=settings.cache_root,
+        ),
         algorithm=1,
-    threads: 8
-    resources:
-        gpu=model_gpus(),
-        mem_mb=lambda wc, attempt: 8_000 * attempt,
-        runtime=lambda wc, attempt: 240 * attempt,
-    retries: 2
-    conda:
-        "../envs/clip.yaml"
     script:
         "../workflow_scripts/people/embed.py"
 
 
 # Cheap steps take all shards of a run in one job. Outputs have to be known by name, so there is a rule for each number of
 # shards that a run has.
-for count in sorted({run.shard_count for run in PEOPLE_RUNS.values()}):
+for count in SHARDS:
 
     rule:
+        """Compare the embeddings with the prompts: margin and people_prob, no decision."""
         name:
             f"people_03_score_{count}"
-        """Compare the embeddings with the prompts: margin and people_prob, no decision."""
         input:
-            embeddings=expand(f"{PEOPLE}/{{{{run}}}}/02_embed/{{shard}}.parquet", shard=[shard_name(n, count) for n in range(count)]),
+            embeddings=expand(
+                f"{PEOPLE}/{{{{run}}}}/02_embed/{{shard}}.parquet", shard=SHARDS[count]
+            ),
             model=lambda wc: ancient(model_card(PEOPLE_RUNS[wc.run].model)),
         output:
-            expand(f"{PEOPLE}/{{{{run}}}}/03_score/{{shard}}.parquet", shard=[shard_name(n, count) for n in range(count)]),
+            expand(
+                f"{PEOPLE}/{{{{run}}}}/03_score/{{shard}}.parquet", shard=SHARDS[count]
+            ),
         log:
             "logs/people/{run}/03_score.log",
-        params:
-            scoring=lambda wc: tracked(PEOPLE_RUNS[wc.run], "prompts", "negative_mode", "logit_scale"),
-            algorithm=1,
         wildcard_constraints:
-            run="|".join(re.escape(name) for name, run in PEOPLE_RUNS.items() if run.shard_count == count),
-        threads: 2
-        resources:
-            mem_mb=4_000,
+            run="|".join(
+                re.escape(name)
+                for name, run in PEOPLE_RUNS.items()
+                if run.shard_count == count
+            ),
         localrule: True
         conda:
             "../envs/clip.yaml"
+        threads: 2
+        resources:
+            mem_mb=4_000,
+        params:
+            scoring=lambda wc: tracked(
+                PEOPLE_RUNS[wc.run], "prompts", "negative_mode", "logit_scale"
+            ),
+            algorithm=1,
         script:
             "../workflow_scripts/people/score.py"
 
     rule:
+        """Remove what reaches the threshold or a person removed, keep the rest; writes the manifests of every shard."""
         name:
             f"people_04_decide_{count}"
-        """Remove what reaches the threshold or a person removed, keep the rest; writes the manifests of every shard."""
         input:
             listing=f"{PEOPLE}/{{run}}/01_list/objects.parquet",
-            scores=expand(f"{PEOPLE}/{{{{run}}}}/03_score/{{shard}}.parquet", shard=[shard_name(n, count) for n in range(count)]),
+            scores=expand(
+                f"{PEOPLE}/{{{{run}}}}/03_score/{{shard}}.parquet", shard=SHARDS[count]
+            ),
             model=lambda wc: ancient(model_card(PEOPLE_RUNS[wc.run].model)),
             reviews=lambda wc: reviews("people", wc.run, "decide"),
             exclude=lambda wc: [entry.csv for entry in PEOPLE_RUNS[wc.run].exclude],
         output:
             expand(
                 f"{PEOPLE}/{{{{run}}}}/04_decide/{{shard}}/{{file}}",
-                shard=[shard_name(n, count) for n in range(count)],
+                shard=SHARDS[count],
                 file=SHARD_FILES,
             ),
         log:
             "logs/people/{run}/04_decide.log",
-        params:
-            run=lambda wc: tracked(
-                PEOPLE_RUNS[wc.run], "source", "shard_count", "threshold", "max_images", "prompts", "exclude", run_id=wc.run
-            ),
-            folder=f"{PEOPLE}/{{run}}/04_decide",
-            algorithm=1,
         wildcard_constraints:
-            run="|".join(re.escape(name) for name, run in PEOPLE_RUNS.items() if run.shard_count == count),
+            run="|".join(
+                re.escape(name)
+                for name, run in PEOPLE_RUNS.items()
+                if run.shard_count == count
+            ),
         localrule: True
         conda:
             "../envs/core.yaml"
+        params:
+            run=lambda wc: tracked(
+                PEOPLE_RUNS[wc.run],
+                "source",
+                "shard_count",
+                "threshold",
+                "max_images",
+                "prompts",
+                "exclude",
+                run_id=wc.run,
+            ),
+            folder=f"{PEOPLE}/{{run}}/04_decide",
+            algorithm=1,
         script:
             "../workflow_scripts/people/decide.py"
 
@@ -144,19 +181,21 @@ rule people_05_merge:
         listing=f"{PEOPLE}/{{run}}/01_list/objects.parquet",
         shards=lambda wc: expand(
             f"{PEOPLE}/{wc.run}/04_decide/{{shard}}/{{file}}",
-            shard=[shard_name(n, PEOPLE_RUNS[wc.run].shard_count) for n in range(PEOPLE_RUNS[wc.run].shard_count)],
+            shard=SHARDS[PEOPLE_RUNS[wc.run].shard_count],
             file=SHARD_FILES,
         ),
     output:
-        expand(f"{PEOPLE}/{{{{run}}}}/05_merge/aggregate/{{file}}", file=AGGREGATE_FILES),
+        expand(
+            f"{PEOPLE}/{{{{run}}}}/05_merge/aggregate/{{file}}", file=AGGREGATE_FILES
+        ),
     log:
         "logs/people/{run}/05_merge.log",
+    conda:
+        "../envs/core.yaml"
     params:
         merge=lambda wc: tracked(PEOPLE_RUNS[wc.run], "shard_count"),
         shards=f"{PEOPLE}/{{run}}/04_decide",
         algorithm=1,
-    conda:
-        "../envs/core.yaml"
     script:
         "../workflow_scripts/people/merge.py"
 
@@ -165,13 +204,18 @@ rule people_06_publish:
     """Copy the kept images, then the manifests; the receipt stands for a complete copy."""
     input:
         merged=f"{PEOPLE}/{{run}}/05_merge/aggregate/kept_all.csv",
-        others=expand(f"{PEOPLE}/{{{{run}}}}/05_merge/aggregate/{{file}}", file=AGGREGATE_FILES),
+        others=expand(
+            f"{PEOPLE}/{{{{run}}}}/05_merge/aggregate/{{file}}", file=AGGREGATE_FILES
+        ),
     output:
         f"{PEOPLE}/{{run}}/06_publish/receipt.parquet",
     log:
         "logs/people/{run}/06_publish.log",
     benchmark:
         "benchmarks/people/{run}/06_publish.tsv"
+    retries: 2
+    conda:
+        "../envs/core.yaml"
     params:
         run=lambda wc: tracked(
             PEOPLE_RUNS[wc.run],
@@ -186,11 +230,11 @@ rule people_06_publish:
             run_id=wc.run,
         ),
         shards=f"{PEOPLE}/{{run}}/04_decide",
-        machine=lambda wc, threads: {"batch_size": PEOPLE_RUNS[wc.run].batch_size, "threads": threads},
+        machine=lambda wc, threads: {
+            "batch_size": PEOPLE_RUNS[wc.run].batch_size,
+            "threads": threads,
+        },
         algorithm=1,
-    retries: 2
-    conda:
-        "../envs/core.yaml"
     script:
         "../workflow_scripts/people/publish.py"
 
@@ -203,12 +247,18 @@ rule people_06_verify:
         f"{PEOPLE}/{{run}}/06_publish/verification.json",
     log:
         "logs/people/{run}/06_verify.log",
-    params:
-        run=lambda wc: tracked(PEOPLE_RUNS[wc.run], "destination", "manifests"),
-        fingerprint=lambda wc: [destination_fingerprint(place) for place in (PEOPLE_RUNS[wc.run].destination, PEOPLE_RUNS[wc.run].manifests)],
-        algorithm=1,
     conda:
         "../envs/core.yaml"
+    params:
+        run=lambda wc: tracked(PEOPLE_RUNS[wc.run], "destination", "manifests"),
+        fingerprint=lambda wc: [
+            destination_fingerprint(place)
+            for place in (
+                PEOPLE_RUNS[wc.run].destination,
+                PEOPLE_RUNS[wc.run].manifests,
+            )
+        ],
+        algorithm=1,
     script:
         "../workflow_scripts/people/verify.py"
 
@@ -223,10 +273,10 @@ rule people_06_removal_plan:
         command=f"{PEOPLE}/{{run}}/06_removal_plan/delete.sh",
     log:
         "logs/people/{run}/06_removal_plan.log",
+    conda:
+        "../envs/core.yaml"
     params:
         source=lambda wc: PEOPLE_RUNS[wc.run].source,
         algorithm=1,
-    conda:
-        "../envs/core.yaml"
     script:
         "../workflow_scripts/people/removal_plan.py"

@@ -35,7 +35,7 @@ class Reviews:
         """
         self._by_content: dict[tuple[str, str], Review] = {}
         self._used: set[Review] = set()
-        for number, row in enumerate(_read(path, ("sha256", "path", "decision")), 2) if path else ():
+        for number, row in _read(path, ("sha256", "path", "decision")) if path else ():
             review = Review(row["sha256"].strip().lower(), row["path"], row["decision"].strip().lower())
             if review.decision not in decisions or not review.sha256:
                 raise StepError(f"{path}, line {number}: needs a sha256 and a decision ({' or '.join(decisions)}), has {row['decision']!r}")
@@ -75,7 +75,7 @@ class Exclusions:
         for entry in settings:
             columns = ("sha256",) if entry["by"] == "sha256" else ("path", "s3_key")
             values = set()
-            for row in _read(Path(entry["csv"]), columns, at_least_one=True):
+            for _, row in _read(Path(entry["csv"]), columns, at_least_one=True):
                 value = next(row[name] for name in columns if name in row)
                 values.add(value.removeprefix(entry["strip_prefix"]) if entry["by"] == "path" else value.lower())
             found._lists[entry["csv"]] = (entry["by"], frozenset(values - {""}))
@@ -104,16 +104,17 @@ class Exclusions:
             raise StepError(f"exclude: {', '.join(names)}: matches no image by {by}; check `by` and `strip_prefix`, or take the list out")
 
 
-def _read(path: Path, columns: tuple[str, ...], *, at_least_one: bool = False) -> list[dict[str, str]]:
+def _read(path: Path, columns: tuple[str, ...], *, at_least_one: bool = False) -> list[tuple[int, dict[str, str]]]:
+    """The rows that are not empty, each with the number of its last line; a row that ends early has empty values."""
     if not path.is_file():
         raise StepError(f"{path}: no such file")
     with path.open(encoding="utf-8-sig", newline="") as handle:
-        reader = csv.DictReader(handle, strict=True)
+        reader = csv.DictReader(handle, restval="", strict=True)
         names = reader.fieldnames or []
         if not (any if at_least_one else all)(name in names for name in columns):
             wanted = (" or " if at_least_one else " and ").join(columns)
             raise StepError(f"{path}: needs {wanted} among its columns, has {', '.join(names)}")
         try:
-            return [row for row in reader if any(row.values())]
+            return [(reader.line_num, row) for row in reader if any(row.values())]
         except csv.Error as error:
             raise StepError(f"{path}, line {reader.line_num}: {error}") from error

@@ -106,6 +106,14 @@ class Embedder:
         self._encoder: clip.ImageEncoder | None = None
         self.counts: Counter[str] = Counter(dict.fromkeys(("known", "read", "decoded", "encoded", "forwards", "errors"), 0))
 
+    def load(self) -> clip.ImageEncoder:
+        """The model on its device; loaded by the first call."""
+        if self._encoder is None:
+            self._encoder = clip.ImageEncoder(
+                self._card, device=self._device, precision=self._precision, batch=self._batch, threads=self._threads
+            )
+        return self._encoder
+
     def embed(self, items: list[Item], storage: Storage) -> Iterator[Embedded]:
         """One result for each item, in order."""
         contract = digest([DECODE_VERSION, self._max_pixels])
@@ -183,12 +191,9 @@ class Embedder:
         """Encode what waits and put the vectors into the cache, where copies of the same content find them."""
         if not pending:
             return
-        if self._encoder is None:
-            self._encoder = clip.ImageEncoder(
-                self._card, device=self._device, precision=self._precision, batch=self._batch, threads=self._threads
-            )
+        encoder = self.load()
         pixels = [reading.pixels for reading in pending if reading.pixels is not None]
-        vectors = self._encoder.encode(np.concatenate(pixels)).astype(np.float16)
+        vectors = encoder.encode(np.concatenate(pixels)).astype(np.float16)
         for reading, part in zip(pending, np.split(vectors, np.cumsum([len(views) for views in pixels])[:-1]), strict=True):
             result = reading.result
             assert result.sha256 is not None
@@ -197,7 +202,7 @@ class Embedder:
             if np.isfinite(part).all():
                 self._vectors.add(result.sha256, Known(part, result.width, result.height))
         self.counts["encoded"] += len(pending)
-        self.counts["forwards"] = self._encoder.forwards
+        self.counts["forwards"] = encoder.forwards
 
     def _finish(self, reading: _Reading) -> Embedded:
         result = reading.result

@@ -132,13 +132,15 @@ class EmbeddingCache:
     def get(self, sha256: str) -> Known | None:
         """What is known of this content, or None."""
         key = bytes.fromhex(sha256)
-        if key in self._fresh:
-            return self._fresh[key]
+        # One look: between two of them another thread may have flushed.
+        if fresh := self._fresh.get(key):
+            return fresh
         if key in self._added:
             return _take(self._paths, self._added[key], key)
         prefix = np.frombuffer(key[:8], np.uint64)[0]
         # Two contents may share 8 bytes: look at all rows that do, and compare in full.
-        for at in range(*np.searchsorted(self._prefixes, [prefix, prefix + np.uint64(1)])):
+        first, last = np.searchsorted(self._prefixes, prefix, "left"), np.searchsorted(self._prefixes, prefix, "right")
+        for at in range(first, last):
             if found := _take(self._paths, tuple(self._places[at]), key):
                 return found
         return None
@@ -146,6 +148,8 @@ class EmbeddingCache:
     def add(self, sha256: str, known: Known) -> None:
         """Keep what was computed for a content; on disk after the next flush."""
         key = bytes.fromhex(sha256)
+        if key in self._fresh:
+            return
         self._fresh[key] = known
         self._adopt(self._writer.add(key, known.width, known.height, len(known.vectors), known.vectors.ravel()))
 

@@ -1,5 +1,6 @@
 """What every step has: a log, progress, outputs that appear whole, and an end when its Snakemake is gone."""
 
+import hashlib
 import logging
 import os
 import re
@@ -26,6 +27,7 @@ OFFLINE = {
     "YOLO_OFFLINE": "1",
     "YOLO_AUTOINSTALL": "false",
 }
+_LONGEST_NAME = 130  # bytes of an output's name that its temporary name keeps
 
 
 class StepError(Exception):
@@ -89,9 +91,17 @@ def check_not_orphaned() -> None:
     A killed Snakemake leaves its jobs running. A later Snakemake makes the same outputs anew, and an orphan that finished
     after it would overwrite the newer result.
     """
-    # is_running() compares the start time too, so a reused process id is not taken for the old one.
-    if _supervisor is not None and not _supervisor.is_running():
+    if _supervisor is not None and _has_ended(_supervisor):
         raise OrphanedError("the Snakemake that started this step has ended: stopping without touching the output")
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        # is_running() compares the start time too, so a reused process id is not taken for the old one. It counts a process
+        # that was killed and not yet waited for as running.
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @contextmanager
@@ -122,8 +132,10 @@ def atomic_output(path: str | os.PathLike[str], *, durable: bool = True) -> Iter
 
 
 def _short(name: str) -> str:
-    """A name that leaves room for host and process id within the 255 bytes of a file name."""
-    return name.encode()[:150].decode(errors="ignore")
+    """A name that leaves room for host and process id within the 255 bytes of a file name, and stays another for another name."""
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    return f"{name.encode()[:_LONGEST_NAME].decode(errors='ignore')}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def is_leftover(name: str) -> bool:

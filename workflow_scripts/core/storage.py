@@ -99,8 +99,8 @@ class FolderStorage:
             return
         try:
             entries = [(entry, entry.is_dir()) for entry in os.scandir(folder)]
-        except PermissionError as error:
-            raise StorageError(f"{error.filename}: permission denied; nothing below a source may be left out unseen") from error
+        except OSError as error:
+            raise StorageError(f"{error.filename}: {_reason(error)}; nothing below a source may be left out unseen") from error
         # With the slash that follows it in the keys, a folder sorts among files as its keys do.
         for entry, is_dir in sorted(entries, key=lambda pair: os.fsencode(pair[0].name) + b"/" * pair[1]):
             if is_dir:
@@ -153,9 +153,10 @@ class FolderStorage:
         target = self._path(key)
         target.unlink(missing_ok=True)
         for folder in target.parents:
-            if folder == self.root or any(folder.iterdir()):
+            if folder == self.root or (folder.is_dir() and any(folder.iterdir())):
                 break
-            folder.rmdir()
+            if folder.is_dir():
+                folder.rmdir()
 
     def uri(self, key: str) -> str:
         """A `file://` URI."""

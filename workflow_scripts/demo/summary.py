@@ -66,7 +66,7 @@ def people_text(found: dict[str, Any], rate: float | None, folder: Path) -> str:
 
 if job := globals().get("snakemake"):
     with step(job.log[0]):
-        run = Path(job.params.run)
+        run = Path(job.input.merged).parents[2]
         results = people_results(run / "05_merge/aggregate", Path(job.input.truth))
         text = people_text(results, embedding_rate(Path(job.params.logs)), run)
         text += "The images and the model are toys drawn and trained here: they prove the workflow, not accuracy on photographs.\n"

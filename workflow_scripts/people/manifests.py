@@ -60,10 +60,21 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any]]
         return dump_csv(handle, columns, rows)
 
 
+class _UnixEnds:
+    """Takes what a csv writer writes, line by line, and ends the lines with `\n`."""
+
+    def __init__(self, handle: IO[str]) -> None:
+        self._handle = handle
+
+    def write(self, line: str) -> int:
+        return self._handle.write(line.removesuffix("\r\n") + "\n")
+
+
 def dump_csv(handle: IO[str], columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> int:
     """Write rows to an open file, as `write_csv` does."""
     count = 0
-    writer = csv.DictWriter(handle, list(columns), lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+    # csv quotes what its line end contains, and every reader takes a bare \r for one too.
+    writer = csv.DictWriter(_UnixEnds(handle), list(columns), lineterminator="\r\n", quoting=csv.QUOTE_MINIMAL)
     writer.writeheader()
     for row in rows:
         writer.writerow(row)

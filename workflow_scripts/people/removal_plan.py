@@ -28,7 +28,7 @@ def write_plan(removed: Path, source: str, output: Path) -> int:
             "#!/bin/sh\n"
             f"# Deletes {count} images with people from their source, for good. Read plan.csv first.\n"
             'keys=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)/keys.nul\n'
-            f'cd -- {shlex.quote(str(Path(source).resolve()))} && xargs -0 -a "$keys" rm -v --\n'
+            f'cd -- {shlex.quote(str(Path(source).resolve()))} && xargs -0 -r -a "$keys" rm -v --\n'
         )
     return count
 

@@ -51,10 +51,10 @@ class Scorer:
 
     def margins(self, vectors: Vectors) -> Floats:
         """The margin of each vector [n, d]."""
-        images = np.asarray(vectors, dtype=np.float64)
-        images = images / np.linalg.norm(images, axis=1, keepdims=True)
-        other = np.max([_dot(images, text) for text in self._others], axis=0)
-        return _dot(images, self._person) - other
+        images: Floats = np.array(vectors, dtype=np.float64)
+        images /= np.linalg.norm(images, axis=1, keepdims=True)
+        other: Floats = np.stack([_dot(images, text) for text in self._others]).max(axis=0)
+        return np.subtract(_dot(images, self._person), other)
 
     def probabilities(self, margins: Floats) -> Floats:
         """people_prob of each margin, rounded."""

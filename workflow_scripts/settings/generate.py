@@ -35,6 +35,12 @@ def entry_group(annotation: Any) -> type[BaseModel] | None:
     return value if is_group(value) else None
 
 
+def own_fields(entry: type[BaseModel]) -> dict[str, FieldInfo]:
+    """What the entries of a named collection have beyond the defaults that they inherit."""
+    inherited = {name for base in entry.__mro__[1:] if is_group(base) for name in base.model_fields}
+    return {name: field for name, field in entry.model_fields.items() if name not in inherited}
+
+
 def config_yaml() -> str:
     """Every setting with its default and its description, as commented YAML."""
     head = (
@@ -69,10 +75,8 @@ def _value_lines(name: str, value: Any, pad: str) -> list[str]:
 
 def _example(name: str, entry: type[BaseModel], depth: int) -> list[str]:
     """What an entry of a named collection has beyond the defaults, as a comment."""
-    own = [field for field in entry.model_fields if field not in entry.__bases__[0].model_fields]
     lines = [f"{name}:", "  my-run:"]
-    for field_name in own:
-        field = entry.model_fields[field_name]
+    for field_name, field in own_fields(entry).items():
         value = "/data/photos" if field.is_required() else "null"
         lines += [f"    # {line}" for line in textwrap.wrap(field.description or "", WIDTH - 10)]
         lines.append(f"    {field_name}: {value}")
@@ -100,10 +104,8 @@ def _table_rows(model: type[BaseModel], prefix: str) -> list[str]:
         if is_group(field.annotation):
             rows += _table_rows(field.annotation, f"{key}.")
         elif entry := entry_group(field.annotation):
-            base = entry.__bases__[0].model_fields
-            own = {field_name: entry.model_fields[field_name] for field_name in entry.model_fields if field_name not in base}
             rows.append(f"| `{key}` | named entries | none | {field.description} Each takes every default above, and: |")
-            rows += [_row(f"{key}.NAME.{own_name}", own_field) for own_name, own_field in own.items()]
+            rows += [_row(f"{key}.NAME.{own_name}", own_field) for own_name, own_field in own_fields(entry).items()]
         else:
             rows.append(_row(key, field))
     return rows
@@ -160,8 +162,8 @@ def files() -> dict[Path, str]:
         ROOT / "config" / "schemas" / "config.schema.json": schema(),
         readme: (
             "# Settings\n\nMade from `workflow_scripts/settings/`; do not edit. Write what you change into a file of your own and give it\n"
-            "with `--configfile`: it is laid over [config.yaml](config.yaml). An unknown key, a wrong type or an impossible combination is\n"
-            "refused before anything starts, with the key and what would be right. `schemas/config.schema.json` helps editors.\n\n"
+            "with `--configfile`: it is laid over [config.yaml](config.yaml). An unknown key, a wrong type or an impossible\n"
+            "combination is refused before anything starts, with the key and what would be right. `schemas/config.schema.json` helps editors.\n\n"
             "Runs (`people.runs`) start from the defaults of their pipeline and change what they name.\n\n"
             f"{settings_table()}\n"
         ),

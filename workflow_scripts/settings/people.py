@@ -1,5 +1,6 @@
 """Settings of the `people` pipeline."""
 
+import math
 import os
 from typing import Any, Literal
 
@@ -63,8 +64,8 @@ class PeopleDefaults(Strict):
     def _sensible(self) -> "PeopleDefaults":
         if isinstance(self.batch_size, int) and self.batch_size < 1:
             raise ValueError("batch_size must be at least 1, or auto")
-        if isinstance(self.logit_scale, float) and self.logit_scale <= 0:
-            raise ValueError("logit_scale must be above 0, or model")
+        if isinstance(self.logit_scale, float) and not 0 < self.logit_scale < math.inf:
+            raise ValueError("logit_scale must be above 0 and finite, or model")
         return self
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
-from workflow_scripts.core import images
+from workflow_scripts.core import colour, images
 from workflow_scripts.core.images import DecodeError, content_hash, decode, thumbnail
 
 RED, GREEN, BLUE, YELLOW, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 255, 255)
@@ -126,8 +126,7 @@ def gray_profile() -> bytes:
 def cmyk_profile() -> bytes:
     """Return a profile of gray inks: lightness is 100 (1 - k) (1 - (c + m + y) / 3)."""
     grid = b"".join(
-        struct.pack(">3H", round(0xFF00 * (1 - k) * (1 - (c + m + y) / 3)), 0x8000, 0x8000)
-        for c, m, y, k in product((0, 1), repeat=4)
+        struct.pack(">3H", round(0xFF00 * (1 - k) * (1 - (c + m + y) / 3)), 0x8000, 0x8000) for c, m, y, k in product((0, 1), repeat=4)
     )
     head = struct.pack(">4s4x4B", b"mft2", 4, 3, 2, 0) + fixed(1, 0, 0, 0, 1, 0, 0, 0, 1) + struct.pack(">HH", 2, 2)
     lut = head + struct.pack(">8H", *(0, 65535) * 4) + grid + struct.pack(">6H", *(0, 65535) * 3)
@@ -294,9 +293,7 @@ def test_webp_alpha_is_laid_over_white() -> None:
     ],
     ids=["LA", "La", "RGBa", "RGBA", "PA", "CMYK", "YCbCr", "Lab-white", "Lab-violet", "white-is-zero"],
 )
-def test_tiff_modes(
-    order: str, bits: list[int], photo: int, body: bytes, extra: list[tuple], expected: tuple[int, ...]
-) -> None:
+def test_tiff_modes(order: str, bits: list[int], photo: int, body: bytes, extra: list[tuple], expected: tuple[int, ...]) -> None:
     assert near(tiff(order, (1, 1), bits, photo, body, *extra), [expected], within=2)
 
 
@@ -524,9 +521,7 @@ def test_senseless_orientations_are_upright(value: int) -> None:
     assert (pixels(save(noise(), "PNG", exif=exif)) == np.asarray(noise())).all()
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"II*\0", b"rubbish", b"MM\0*\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff\x12\x01"]
-)
+@pytest.mark.parametrize("body", [b"", b"II*\0", b"rubbish", b"MM\0*\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff\x12\x01"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_broken_exif_is_upright(kind: str, body: bytes) -> None:
     assert (pixels(save(noise(), kind, exif=b"Exif\0\0" + body)) == pixels(save(noise(), kind))).all()
@@ -612,9 +607,7 @@ def test_a_cut_file_is_an_error_or_has_every_pixel(name: str) -> None:
     assert errors >= len(cuts) // 3  # further frames and closing marks may be missing, most of the first may not
 
 
-@pytest.mark.parametrize(
-    "name", ["jpeg", "jpeg-progressive", "jpeg-cmyk", "png", "png-16", "webp", "webp-lossy", "bmp"]
-)
+@pytest.mark.parametrize("name", ["jpeg", "jpeg-progressive", "jpeg-cmyk", "png", "png-16", "webp", "webp-lossy", "bmp"])
 def test_half_a_file_is_truncated(name: str) -> None:
     assert error(FILES[name][: len(FILES[name]) // 2]) == "decode: truncated"
 
@@ -712,12 +705,8 @@ def test_out_of_memory_is_an_error_of_the_image(monkeypatch: pytest.MonkeyPatch)
     assert error(FILES["jpeg"]) == "decode: out of memory"
 
 
-@pytest.mark.parametrize(
-    ("kind", "text"), [(OSError, "cannot read data"), (RuntimeError, "RuntimeError cannot read data")]
-)
-def test_addresses_and_lines_stay_out_of_texts(
-    kind: type[Exception], text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("kind", "text"), [(OSError, "cannot read data"), (RuntimeError, "RuntimeError cannot read data")])
+def test_addresses_and_lines_stay_out_of_texts(kind: type[Exception], text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         msg = f"cannot read\n{io.BytesIO()!r}"
         raise kind(msg)
@@ -731,7 +720,7 @@ def test_our_own_mistakes_are_not_taken_for_broken_images(monkeypatch: pytest.Mo
         msg = "a bug"
         raise TypeError(msg)
 
-    monkeypatch.setattr(images, "_rgb", blunder)
+    monkeypatch.setattr(images, "to_srgb", blunder)
     with pytest.raises(TypeError, match="a bug"):
         decode(FILES["jpeg"])
 
@@ -772,7 +761,7 @@ def test_pillow_is_quiet_even_where_warnings_are_errors() -> None:
 
 def test_threads_get_the_same_pixels() -> None:
     alone = {name: content_hash(decode(data).image.tobytes()) for name, data in FILES.items()}
-    images._transform.cache_clear()  # so that threads meet while they build the transforms
+    colour._transform.cache_clear()  # so that threads meet while they build the transforms
     names = list(FILES) * 12
     with ThreadPoolExecutor(8) as pool:
         together = pool.map(lambda name: content_hash(decode(FILES[name]).image.tobytes()), names)

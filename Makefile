@@ -1,0 +1,32 @@
+# Each target is one line that can be run by hand; the environment is made by the first call.
+#   EXTRA=gpu make …   takes the FAISS build for GPUs
+EXTRA ?= cpu
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+BIN := .venv/bin
+
+.PHONY: demo test lint fmt bench clean
+
+demo: .venv/ready
+	$(BIN)/snakemake demo_data && $(BIN)/snakemake demo --configfile config/demo.yaml && cat results/demo/summary.txt
+
+test: .venv/ready
+	$(BIN)/pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/snakefmt --check Snakefile rules && $(BIN)/python -m workflow_scripts.settings.generate --check && $(BIN)/snakemake --lint --configfile config/demo.yaml
+
+fmt: .venv/ready
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/snakefmt Snakefile rules && $(BIN)/python -m workflow_scripts.settings.generate
+
+bench: .venv/ready
+	$(BIN)/python -m tests.bench.embed
+
+clean:
+	rm -rf .snakemake results cache demo_data logs benchmarks .pytest_cache .mypy_cache .ruff_cache
+
+.venv/ready: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen --extra $(EXTRA) && touch $@
+
+# Without venv (as on slim machines) pip puts it into a folder of its own, which an externally managed Python allows.
+.uv/bin/uv:
+	python3 -m venv .uv && .uv/bin/pip install -q uv || python3 -m pip install -q --target .uv uv

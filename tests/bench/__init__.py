@@ -1,0 +1,1 @@
+"""Benches: figures as ratios within one run, that anyone can repeat."""

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
-from workflow_scripts.core import colour, images
+from workflow_scripts.core import colour as colour_module
+from workflow_scripts.core import images
 from workflow_scripts.core.images import DecodeError, content_hash, decode, thumbnail
 
 RED, GREEN, BLUE, YELLOW, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 255, 255)
@@ -761,7 +762,7 @@ def test_pillow_is_quiet_even_where_warnings_are_errors() -> None:
 
 def test_threads_get_the_same_pixels() -> None:
     alone = {name: content_hash(decode(data).image.tobytes()) for name, data in FILES.items()}
-    colour._transform.cache_clear()  # so that threads meet while they build the transforms
+    colour_module._transform.cache_clear()  # so that threads meet while they build the transforms
     names = list(FILES) * 12
     with ThreadPoolExecutor(8) as pool:
         together = pool.map(lambda name: content_hash(decode(FILES[name]).image.tobytes()), names)

@@ -48,9 +48,7 @@ def test_same_name_same_bytes_in_any_order() -> None:
 
 
 def test_seed_and_every_name_count() -> None:
-    draws = [
-        rng_for(*key).random() for key in ((1, "a", "b"), (2, "a", "b"), (1, "a", "c"), (1, "ab"), (1, "a", "b", ""))
-    ]
+    draws = [rng_for(*key).random() for key in ((1, "a", "b"), (2, "a", "b"), (1, "a", "c"), (1, "ab"), (1, "a", "b", ""))]
     assert len(set(draws)) == len(draws)
 
 
@@ -159,8 +157,7 @@ def test_interpolation_ends_at_its_poses() -> None:
 
 def test_from_behind_hides_the_face() -> None:
     behind, ahead = (
-        draw_scene(rng_for(5, "view"), SIZE, 1, 0, framing="full", view=view, distractors=False).people[0]
-        for view in ("back", "front")
+        draw_scene(rng_for(5, "view"), SIZE, 1, 0, framing="full", view=view, distractors=False).people[0] for view in ("back", "front")
     )
     assert [behind.keypoints[number][2] for number in range(3)] == [1, 1, 1]
     assert [ahead.keypoints[number][2] for number in range(3)] == [2, 2, 2]
@@ -188,9 +185,7 @@ def test_captions_are_true_and_varied() -> None:
     texts = {caption(drawing, rng_for(5, "words", str(number))) for number in range(60)}
     assert "a photo of a green car on a street" in texts
     assert len(texts) > 8
-    assert not any(
-        word in text.split() for text in texts for word in ("person", "people", "man", "woman", "child", "portrait")
-    )
+    assert not any(word in text.split() for text in texts for word in ("person", "people", "man", "woman", "child", "portrait"))
     empty = draw_scene(rng_for(5, "void"), SIZE, 0, 0, "room")
     assert "an empty room" in {caption(empty, rng_for(5, "words", str(number))) for number in range(20)}
 

@@ -2,8 +2,8 @@
 #
 #   snakemake --list-rules                        what there is
 #   snakemake people                              all runs of a pipeline
-#   snakemake -n --configfile my.yaml people      what would be done, and why
-#   snakemake --profile slurm people              the same on a cluster
+#   snakemake people -n --configfile my.yaml      what would be done, and why
+#   snakemake people --profile slurm              the same on a cluster
 #
 # Settings stand in config/config.yaml; your own go into a file of yours, given with --configfile.
 from snakemake.utils import min_version
@@ -32,19 +32,28 @@ rule people:
     """All people runs: manifests merged, cleaned copies published."""
     default_target: True
     input:
-        lambda wc: expand(f"{PEOPLE}/{{run}}/06_publish/receipt.parquet", run=named("people.runs", PEOPLE_RUNS)),
+        lambda wc: expand(
+            f"{PEOPLE}/{{run}}/06_publish/receipt.parquet",
+            run=named("people.runs", PEOPLE_RUNS),
+        ),
 
 
 rule people_verify:
     """Compare the destinations of all people runs with their receipts."""
     input:
-        lambda wc: expand(f"{PEOPLE}/{{run}}/06_publish/verification.json", run=named("people.runs", PEOPLE_RUNS)),
+        lambda wc: expand(
+            f"{PEOPLE}/{{run}}/06_publish/verification.json",
+            run=named("people.runs", PEOPLE_RUNS),
+        ),
 
 
 rule people_removal_plan:
     """Lists and scripts to delete the removed images from their sources; a person runs them, the workflow never does."""
     input:
-        lambda wc: expand(f"{PEOPLE}/{{run}}/06_removal_plan/plan.csv", run=named("people.runs", PEOPLE_RUNS)),
+        lambda wc: expand(
+            f"{PEOPLE}/{{run}}/06_removal_plan/plan.csv",
+            run=named("people.runs", PEOPLE_RUNS),
+        ),
 
 
 rule demo:

@@ -72,7 +72,9 @@ def checked_model(where, model):
 def named(where, runs):
     """The names of a pipeline's runs; without any, there is nothing that its targets could make."""
     if not runs:
-        raise WorkflowError(f"{where} is empty: name what to work on in a file of yours and give it with --configfile; see config/README.md")
+        raise WorkflowError(
+            f"{where} is empty: name what to work on in a file of yours and give it with --configfile; see config/README.md"
+        )
     return list(runs)
 
 

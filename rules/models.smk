@@ -3,10 +3,7 @@
 # in:  every setting that names a model
 # out: {models_root}/cards/{card}.json; fetched weights below {models_root}/clip/
 
-CLIP_MODELS = {
-    Path(model_card(run.model)).stem: (f"people.runs.{name}.model", run.model)
-    for name, run in settings.people.runs.items()
-}
+CLIP_MODELS = {Path(model_card(run.model)).stem: (f"people.runs.{name}.model", run.model) for name, run in settings.people.runs.items()}
 
 
 localrules:

@@ -7,16 +7,12 @@ from workflow_scripts.people.manifests import AGGREGATE_FILES, SHARD_FILES, shar
 
 PEOPLE = settings.people.results_root
 PEOPLE_RUNS = settings.people.runs
-SHARDS = {
-    run.shard_count: [
-        shard_name(number, run.shard_count) for number in range(run.shard_count)
-    ]
-    for run in PEOPLE_RUNS.values()
-}
+SHARDS = {run.shard_count: [shard_name(number, run.shard_count) for number in range(run.shard_count)] for run in PEOPLE_RUNS.values()}
 
 
 localrules:
     people_01_list,
+    people_03_prompts,
     people_05_merge,
     people_06_publish,
     people_06_verify,
@@ -40,9 +36,7 @@ rule people_01_list:
     conda:
         "../envs/core.yaml"
     params:
-        listing=lambda wc: tracked(
-            PEOPLE_RUNS[wc.run], "source", "shard_count", "max_images", "sample_seed"
-        ),
+        listing=lambda wc: tracked(PEOPLE_RUNS[wc.run], "source", "shard_count", "max_images", "sample_seed"),
         fingerprint=lambda wc: source_fingerprint(PEOPLE_RUNS[wc.run].source),
         algorithm=1,
     script:
@@ -76,9 +70,7 @@ rule people_02_embed:
                 "max_pixels": settings.images.max_pixels,
             }
         ),
-        model=lambda wc: tracked(
-            PEOPLE_RUNS[wc.run].model, "name", "pretrained", "sha256"
-        ),
+        model=lambda wc: tracked(PEOPLE_RUNS[wc.run].model, "name", "pretrained", "sha256"),
         source=lambda wc: PEOPLE_RUNS[wc.run].source,
         machine=lambda wc, threads: machine(
             threads,
@@ -90,6 +82,27 @@ rule people_02_embed:
         "../workflow_scripts/people/embed.py"
 
 
+rule people_03_prompts:
+    """Embed the prompts, so that scoring needs no model."""
+    input:
+        model=lambda wc: ancient(model_card(PEOPLE_RUNS[wc.run].model)),
+    output:
+        f"{PEOPLE}/{{run}}/03_score/prompts.json",
+    log:
+        "logs/people/{run}/03_prompts.log",
+    conda:
+        "../envs/clip.yaml"
+    threads: 2
+    resources:
+        mem_mb=8_000,
+    params:
+        prompts=lambda wc: tracked(PEOPLE_RUNS[wc.run].prompts, "positive", "negative"),
+        model=lambda wc: tracked(PEOPLE_RUNS[wc.run].model, "name", "pretrained", "sha256"),
+        algorithm=1,
+    script:
+        "../workflow_scripts/people/embed_prompts.py"
+
+
 # Cheap steps take all shards of a run in one job. Outputs have to be known by name, so there is a rule for each number of
 # shards that a run has.
 for count in SHARDS:
@@ -99,32 +112,19 @@ for count in SHARDS:
         name:
             f"people_03_score_{count}"
         input:
-            embeddings=expand(
-                f"{PEOPLE}/{{{{run}}}}/02_embed/{{shard}}.parquet", shard=SHARDS[count]
-            ),
-            model=lambda wc: ancient(model_card(PEOPLE_RUNS[wc.run].model)),
+            embeddings=expand(f"{PEOPLE}/{{{{run}}}}/02_embed/{{shard}}.parquet", shard=SHARDS[count]),
+            prompts=f"{PEOPLE}/{{run}}/03_score/prompts.json",
         output:
-            expand(
-                f"{PEOPLE}/{{{{run}}}}/03_score/{{shard}}.parquet", shard=SHARDS[count]
-            ),
+            expand(f"{PEOPLE}/{{{{run}}}}/03_score/{{shard}}.parquet", shard=SHARDS[count]),
         log:
             "logs/people/{run}/03_score.log",
         wildcard_constraints:
-            run="|".join(
-                re.escape(name)
-                for name, run in PEOPLE_RUNS.items()
-                if run.shard_count == count
-            ),
+            run="|".join(re.escape(name) for name, run in PEOPLE_RUNS.items() if run.shard_count == count),
         localrule: True
         conda:
-            "../envs/clip.yaml"
-        threads: 2
-        resources:
-            mem_mb=4_000,
+            "../envs/core.yaml"
         params:
-            scoring=lambda wc: tracked(
-                PEOPLE_RUNS[wc.run], "prompts", "negative_mode", "logit_scale"
-            ),
+            scoring=lambda wc: tracked(PEOPLE_RUNS[wc.run], "negative_mode", "logit_scale"),
             algorithm=1,
         script:
             "../workflow_scripts/people/score.py"
@@ -135,9 +135,7 @@ for count in SHARDS:
             f"people_04_decide_{count}"
         input:
             listing=f"{PEOPLE}/{{run}}/01_list/objects.parquet",
-            scores=expand(
-                f"{PEOPLE}/{{{{run}}}}/03_score/{{shard}}.parquet", shard=SHARDS[count]
-            ),
+            scores=expand(f"{PEOPLE}/{{{{run}}}}/03_score/{{shard}}.parquet", shard=SHARDS[count]),
             model=lambda wc: ancient(model_card(PEOPLE_RUNS[wc.run].model)),
             reviews=lambda wc: reviews("people", wc.run, "decide"),
             exclude=lambda wc: [entry.csv for entry in PEOPLE_RUNS[wc.run].exclude],
@@ -150,11 +148,7 @@ for count in SHARDS:
         log:
             "logs/people/{run}/04_decide.log",
         wildcard_constraints:
-            run="|".join(
-                re.escape(name)
-                for name, run in PEOPLE_RUNS.items()
-                if run.shard_count == count
-            ),
+            run="|".join(re.escape(name) for name, run in PEOPLE_RUNS.items() if run.shard_count == count),
         localrule: True
         conda:
             "../envs/core.yaml"
@@ -185,9 +179,7 @@ rule people_05_merge:
             file=SHARD_FILES,
         ),
     output:
-        expand(
-            f"{PEOPLE}/{{{{run}}}}/05_merge/aggregate/{{file}}", file=AGGREGATE_FILES
-        ),
+        expand(f"{PEOPLE}/{{{{run}}}}/05_merge/aggregate/{{file}}", file=AGGREGATE_FILES),
     log:
         "logs/people/{run}/05_merge.log",
     conda:
@@ -204,9 +196,7 @@ rule people_06_publish:
     """Copy the kept images, then the manifests; the receipt stands for a complete copy."""
     input:
         merged=f"{PEOPLE}/{{run}}/05_merge/aggregate/kept_all.csv",
-        others=expand(
-            f"{PEOPLE}/{{{{run}}}}/05_merge/aggregate/{{file}}", file=AGGREGATE_FILES
-        ),
+        others=expand(f"{PEOPLE}/{{{{run}}}}/05_merge/aggregate/{{file}}", file=AGGREGATE_FILES),
     output:
         f"{PEOPLE}/{{run}}/06_publish/receipt.parquet",
     log:

@@ -34,8 +34,8 @@ class Project:
 
     def command(self, *arguments: str, snakefile: Path = REPO / "Snakefile") -> list[str]:
         """The command line that a user types in this folder."""
-        snakemake = [sys.executable, "-m", "snakemake", "-s", str(snakefile), "--configfile", "my.yaml"]
-        return [*snakemake, *(arguments or ("people",))]
+        # Targets first: --configfile takes every word that follows it.
+        return [sys.executable, "-m", "snakemake", *(arguments or ("people",)), "-s", str(snakefile), "--configfile", "my.yaml"]
 
     def run(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run the workflow to its end."""
@@ -67,9 +67,9 @@ class Project:
         return self.root / "results/people/r"
 
     def aggregate(self) -> dict[str, bytes]:
-        """The merged tables; the metadata differs by the number of shards and stands apart."""
-        folder = self.results / "05_merge/aggregate"
-        return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".json"}
+        """The merged tables without the project's own place; the metadata differs by the number of shards and stands apart."""
+        tables = [path for path in sorted((self.results / "05_merge/aggregate").iterdir()) if path.suffix != ".json"]
+        return {path.name: path.read_bytes().replace(self.root.as_uri().encode(), b"file:///project") for path in tables}
 
     def copy_to(self, root: Path) -> "Project":
         """The same project in another folder, times kept."""

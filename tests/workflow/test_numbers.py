@@ -12,6 +12,7 @@ from workflow_scripts.core.models import ModelCard
 from workflow_scripts.core.storage import FolderStorage
 from workflow_scripts.demo.drawing import draw_scene, rng_for
 from workflow_scripts.models.clip_card import make_card
+from workflow_scripts.people.embed_prompts import embed_prompts
 from workflow_scripts.people.score import build_scorer
 from workflow_scripts.settings.people import NEGATIVE, POSITIVE
 
@@ -19,7 +20,8 @@ torch = pytest.importorskip("torch")
 open_clip = pytest.importorskip("open_clip")
 
 SIZES = ((640, 480), (480, 640), (300, 300), (1024, 768), (225, 900), (40, 30))
-SETTINGS = {"prompts": {"positive": list(POSITIVE), "negative": list(NEGATIVE)}, "negative_mode": "mean", "logit_scale": 100.0}
+PROMPTS = {"positive": list(POSITIVE), "negative": list(NEGATIVE)}
+SETTINGS = {"negative_mode": "mean", "logit_scale": 100.0}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def test_scores_equal_plain_open_clip(card: ModelCard, photos: Path, tmp_path: P
     for path, tensor in zip(sorted(photos.iterdir()), inputs, strict=True):
         pixels = fit(Image.open(path).convert("RGB"))[0].transpose(2, 0, 1).astype(np.float32) / 255
         assert np.array_equal((pixels - mean) / std, tensor), f"{path.name}: not the pixels of open_clip's own transform"
-    scorer = build_scorer(card, SETTINGS)
+    scorer = build_scorer(embed_prompts(card, PROMPTS), SETTINGS)
     monkeypatch.setattr(clip, "resolve_device", lambda _: ("cpu", "fp32"))
     exact = embedded(card, photos, tmp_path / "fp32")
     assert np.abs(scorer.probabilities(scorer.margins(exact)) - expected).max() < 1e-3  # vectors are stored in fp16

@@ -1,6 +1,7 @@
 """What people decided, as input: reviews made on a page, and lists of images to leave out."""
 
 import csv
+import io
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,8 @@ class Exclusions:
     """
 
     counts: dict[str, int] = field(default_factory=dict)
-    _lists: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    _lists: list[tuple[str, str, frozenset[str]]] = field(default_factory=list)
+    _used: set[int] = field(default_factory=set)
 
     @classmethod
     def read(cls, settings: list[dict[str, Any]]) -> "Exclusions":
@@ -78,17 +80,19 @@ class Exclusions:
             for _, row in _read(Path(entry["csv"]), columns, at_least_one=True):
                 value = next(row[name] for name in columns if name in row)
                 values.add(value.removeprefix(entry["strip_prefix"]) if entry["by"] == "path" else value.lower())
-            found._lists[entry["csv"]] = (entry["by"], frozenset(values - {""}))
+            found._lists.append((entry["csv"], entry["by"], frozenset(values - {""})))
             found.counts[entry["csv"]] = 0
         return found
 
     def find(self, key: str, sha256: str | None) -> str | None:
         """The first list that names this image, by its key or its content; None when none does."""
-        for name, (by, values) in self._lists.items():
-            if (sha256 if by == "sha256" else key) in values:
-                self.counts[name] += 1
-                return name
-        return None
+        matching = [number for number, (_, by, values) in enumerate(self._lists) if (sha256 if by == "sha256" else key) in values]
+        self._used.update(matching)
+        if not matching:
+            return None
+        name = self._lists[matching[0]][0]
+        self.counts[name] += 1
+        return name
 
     def check_used(self) -> None:
         """Refuse a list that left nothing out: a wrong column, prefix or file is more likely than a needless list.
@@ -97,24 +101,27 @@ class Exclusions:
             StepError: naming the list.
         """
         idle = defaultdict(list)
-        for name, count in self.counts.items():
-            if not count:
-                idle[self._lists[name][0]].append(name)
+        for number, (name, by, _) in enumerate(self._lists):
+            if number not in self._used:
+                idle[by].append(name)
         for by, names in idle.items():
             raise StepError(f"exclude: {', '.join(names)}: matches no image by {by}; check `by` and `strip_prefix`, or take the list out")
 
 
 def _read(path: Path, columns: tuple[str, ...], *, at_least_one: bool = False) -> list[tuple[int, dict[str, str]]]:
     """The rows that are not empty, each with the number of its last line; a row that ends early has empty values."""
-    if not path.is_file():
-        raise StepError(f"{path}: no such file")
-    with path.open(encoding="utf-8-sig", newline="") as handle:
-        reader = csv.DictReader(handle, restval="", strict=True)
-        names = reader.fieldnames or []
-        if not (any if at_least_one else all)(name in names for name in columns):
-            wanted = (" or " if at_least_one else " and ").join(columns)
-            raise StepError(f"{path}: needs {wanted} among its columns, has {', '.join(names)}")
-        try:
-            return [(reader.line_num, row) for row in reader if any(row.values())]
-        except csv.Error as error:
-            raise StepError(f"{path}, line {reader.line_num}: {error}") from error
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise StepError(f"{path}: no such file") from error
+    except UnicodeDecodeError as error:
+        raise StepError(f"{path}: is no UTF-8; save it again as `CSV UTF-8`") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""), restval="", strict=True)
+    names = reader.fieldnames or []
+    if not (any if at_least_one else all)(name in names for name in columns):
+        wanted = (" or " if at_least_one else " and ").join(columns)
+        raise StepError(f"{path}: needs {wanted} among its columns, has {', '.join(names)}")
+    try:
+        return [(reader.line_num, row) for row in reader if any(row.values())]
+    except csv.Error as error:
+        raise StepError(f"{path}, line {reader.reader.line_num}: {error}") from error

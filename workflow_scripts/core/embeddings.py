@@ -64,13 +64,16 @@ class SegmentWriter:
         self._folder = folder
         self._schema = schema
         self._rows: list[tuple[Any, ...]] = []
-        self._start = self._last = time.monotonic()
+        # The clock starts with the first row: a model may take long to load.
+        self._start = self._last = 0.0
         self._written = 0
 
     def add(self, *row: Any) -> Path | None:
         """Add a row, one value a column; gives the segment that was written when it was time for one."""
         self._rows.append(row)
         now = time.monotonic()
+        if len(self._rows) == 1 and not self._written:
+            self._start = self._last = now
         shortest, longest = FLUSH_SECONDS
         due = now - self._last >= min(longest, max(shortest, (now - self._start) / 10))
         return self.flush() if due or len(self._rows) >= FLUSH_ROWS else None

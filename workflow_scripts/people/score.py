@@ -9,10 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workflow_scripts.core.clip import encode_texts
 from workflow_scripts.core.embeddings import Vectors, iter_vectors, table_metadata
-from workflow_scripts.core.models import ModelCard
 from workflow_scripts.core.step import StepError, atomic_output, progress, report_counts, step
+from workflow_scripts.people.manifests import read_json
 
 SCHEMA = pa.schema(
     [
@@ -54,11 +53,12 @@ class Scorer:
         images: Floats = np.array(vectors, dtype=np.float64)
         images /= np.linalg.norm(images, axis=1, keepdims=True)
         other: Floats = np.stack([_dot(images, text) for text in self._others]).max(axis=0)
-        return np.subtract(_dot(images, self._person), other)
+        return _dot(images, self._person) - other
 
     def probabilities(self, margins: Floats) -> Floats:
         """people_prob of each margin, rounded."""
-        return np.round(np.exp(-np.logaddexp(0.0, -self._scale * margins)), DIGITS)
+        found: Floats = np.exp(-np.logaddexp(0.0, -self._scale * margins))
+        return found.round(DIGITS)
 
 
 def _centre(vectors: Floats) -> Floats:
@@ -89,12 +89,11 @@ def score_table(embeddings: Path, scorer: Scorer, output: Path) -> int:
     return scored
 
 
-def build_scorer(card: ModelCard, settings: dict[str, Any]) -> Scorer:
-    """The scorer of a run's prompts, `negative_mode` and `logit_scale` (a number, or `model`)."""
-    positive, negative = settings["prompts"]["positive"], settings["prompts"]["negative"]
-    texts, own_scale = encode_texts(card, [*positive, *negative])
-    scale = own_scale if settings["logit_scale"] == "model" else settings["logit_scale"]
-    return Scorer(texts[: len(positive)], texts[len(positive) :], negative_mode=settings["negative_mode"], scale=scale)
+def build_scorer(prompts: dict[str, Any], settings: dict[str, Any]) -> Scorer:
+    """The scorer of embedded prompts (as `embed_prompts` gives them), `negative_mode` and `logit_scale` (a number, or `model`)."""
+    positive, negative = (np.array(prompts["vectors"][name]) for name in ("positive", "negative"))
+    scale = prompts["logit_scale"] if settings["logit_scale"] == "model" else settings["logit_scale"]
+    return Scorer(positive, negative, negative_mode=settings["negative_mode"], scale=scale)
 
 
 def check_one_model(tables: Iterable[Path]) -> None:
@@ -111,7 +110,7 @@ if job := globals().get("snakemake"):
     with step(job.log[0]):
         sources = [Path(path) for path in job.input.embeddings]
         check_one_model(sources)
-        run_scorer = build_scorer(ModelCard.read(job.input.model), job.params.scoring)
+        run_scorer = build_scorer(read_json(Path(job.input.prompts)), job.params.scoring)
         pairs = zip(sources, map(Path, job.output), strict=True)
         total = sum(score_table(table, run_scorer, output) for table, output in progress(pairs, total=len(sources), unit="shards"))
         report_counts(scored=total)

@@ -163,7 +163,8 @@ def files() -> dict[Path, str]:
         readme: (
             "# Settings\n\nMade from `workflow_scripts/settings/`; do not edit. Write what you change into a file of your own and give it\n"
             "with `--configfile`: it is laid over [config.yaml](config.yaml). An unknown key, a wrong type or an impossible\n"
-            "combination is refused before anything starts, with the key and what would be right. `schemas/config.schema.json` helps editors.\n\n"
+            "combination is refused before anything starts, with the key and what would be right. Editors take\n"
+            "`schemas/config.schema.json`.\n\n"
             "Runs (`people.runs`) start from the defaults of their pipeline and change what they name.\n\n"
             f"{settings_table()}\n"
         ),

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from workflow_scripts.core import step as step_module
@@ -48,14 +49,19 @@ def test_an_output_appears_whole(tmp_path, durable):
     assert names(target.parent) == ["table.csv"]
 
 
+def fail_midway(target, durable, error):
+    with atomic_output(target, durable=durable) as partial:
+        partial.write_text("half")
+        raise error
+
+
 @pytest.mark.parametrize("durable", [True, False])
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_a_failure_leaves_the_old_output_and_nothing_else(tmp_path, durable, error):
     target = tmp_path / "table.csv"
     target.write_text("old")
-    with pytest.raises(error), atomic_output(target, durable=durable) as partial:
-        partial.write_text("half")
-        raise error
+    with pytest.raises(error):
+        fail_midway(target, durable, error)
     assert target.read_text() == "old"
     assert names(tmp_path) == ["table.csv"]
 
@@ -189,6 +195,8 @@ def test_an_orphan_ends_without_touching_the_output(tree, tmp_path, how, waited_
     supervisor.send_signal(signal.SIGKILL)
     if waited_for:
         supervisor.wait()
+    while not waited_for and psutil.Process(supervisor.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
     (tmp_path / "out" / "table.csv").write_text("newer")
     (tmp_path / "go").touch()
     stderr = supervisor.stderr.read()  # ends when the last process of the tree has ended

@@ -26,7 +26,7 @@ def beach(size: tuple[int, int], rng: np.random.Generator) -> tuple[Backdrop, fl
     pen.band(edge - (0, 0.016), (246, 250, 248))
     sand = jitter(rng, (236, 214, 166), 8)
     pen.band(edge, darker(sand, 0.12))
-    pen.band(edge + (0, 0.05), sand)
+    pen.band(np.add(edge, (0, 0.05)), sand)
     for _ in range(26):
         x, y = rng.uniform(0, pen.aspect), rng.uniform(shore + 0.08, 1)
         pen.ellipse(x, y, 0.012 * y, 0.004 * y, darker(sand, 0.1))
@@ -76,9 +76,7 @@ def forest(size: tuple[int, int], rng: np.random.Generator) -> tuple[Backdrop, f
     pen.band(ridge(rng, pen.aspect, ground, 0.012, 3), moss)
     for _ in range(24):
         x, y = rng.uniform(0, pen.aspect), rng.uniform(ground + 0.03, 1)
-        pen.limb(
-            (x, y), (x + rng.uniform(-0.02, 0.02), y - 0.03 * y), 0.008, 0.003, lighter(moss, rng.uniform(0, 0.25))
-        )
+        pen.limb((x, y), (x + rng.uniform(-0.02, 0.02), y - 0.03 * y), 0.008, 0.003, lighter(moss, rng.uniform(0, 0.25)))
     return pen, ground + 0.07
 
 
@@ -144,5 +142,5 @@ def desert(size: tuple[int, int], rng: np.random.Generator) -> tuple[Backdrop, f
     for level, share in ((-0.03, 0.5), (0.05, 0.3), (0.13, 0.12), (0.24, 0.0)):
         line = ridge(rng, pen.aspect, horizon + level, 0.045, 1.6)
         pen.band(line, darker(mix(dune, (250, 222, 178), share), 0.1))
-        pen.band(line + (0, 0.022), mix(dune, (250, 222, 178), share))
+        pen.band(np.add(line, (0, 0.022)), mix(dune, (250, 222, 178), share))
     return pen, horizon + 0.3

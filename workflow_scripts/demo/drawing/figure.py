@@ -74,7 +74,7 @@ def skirt(pen: Pen, j: Joints, m: Measures, spec: PersonSpec) -> None:
     """Paint a skirt, or a dress's lower part, down to the knees."""
     colour = spec.top if spec.bottom_kind == "dress" else spec.bottom
     left, right = sorted((j["left_knee"], j["right_knee"]), key=lambda knee: float(knee[0]))
-    low = np.array([left, (left + right) / 2, right]) + [(-0.05, 0.0), (0.0, 0.02), (0.05, 0.0)]
+    low = np.add([left, (left + right) / 2, right], [(-0.05, 0.0), (0.0, 0.02), (0.05, 0.0)])
     waist = [(m.hip * 1.15, -0.07), (m.hip * 1.6, 0.02)]
     pen.outlined([(-m.hip * 1.6, 0.02), (-m.hip * 1.15, -0.07), *waist, low[2], low[1], low[0]], colour, 0.008)
     for share in (0.3, 0.7):
@@ -119,9 +119,7 @@ def arms(pen: Pen, j: Joints, m: Measures, spec: PersonSpec) -> None:
             pen.limb(tuple(shoulder * 0.2 + elbow * 0.8), tuple(elbow), m.limb * 0.8, m.limb * 0.76, spec.skin)
 
 
-def paint_figure(
-    spec: PersonSpec, pose: Pose, view: str, foot: tuple[float, float], unit: float, frame: tuple[int, int]
-) -> Figure:
+def paint_figure(spec: PersonSpec, pose: Pose, view: str, foot: tuple[float, float], unit: float, frame: tuple[int, int]) -> Figure:
     """Paint a person into the part of the frame that shows it.
 
     Args:

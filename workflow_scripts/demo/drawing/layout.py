@@ -30,9 +30,7 @@ def choose_framing(rng: np.random.Generator, people: int) -> str:
     return weighted(rng, {"far": 1.0, "full": 2.6, "hips": 1.0})
 
 
-def place_person(
-    rng: np.random.Generator, spec: PersonSpec, framing: str, x: float, ground: float, crowd: int
-) -> Placement:
+def place_person(rng: np.random.Generator, spec: PersonSpec, framing: str, x: float, ground: float, crowd: int) -> Placement:
     """Return a place for one person.
 
     Args:

@@ -22,11 +22,8 @@ def stripes(centre: np.ndarray, reach: float, step: float, share: float, slant: 
 
 def dots(low: np.ndarray, high: np.ndarray, step: float) -> list[np.ndarray]:
     """Return a staggered grid of discs over a box."""
-    marks = []
-    for row, y in enumerate(np.arange(low[1] + step / 2, high[1], step)):
-        for x in np.arange(low[0] + step * (0.25 if row % 2 else 0.75), high[0], step):
-            marks.append(ROUND * step * 0.27 + (x, y))
-    return marks
+    rows = enumerate(np.arange(low[1] + step / 2, high[1], step))
+    return [ROUND * step * 0.27 + (x, y) for row, y in rows for x in np.arange(low[0] + step * (0.25 if row % 2 else 0.75), high[0], step)]
 
 
 def ornament(spec: ThingSpec, outline: Points) -> list[np.ndarray]:

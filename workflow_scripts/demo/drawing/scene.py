@@ -43,6 +43,15 @@ def finish_light(rng: np.random.Generator, image: Image.Image, background: str, 
     return ImageChops.add(lit, Image.merge("RGB", (noise, noise, noise)), 1.0, -2)
 
 
+def paint_base(rng: np.random.Generator, background: str, size: tuple[int, int], blur: float) -> tuple[Image.Image, float]:
+    """Return the background, out of focus with probability ``blur``, and the y (0..1) from which things can stand."""
+    pen, ground = BACKGROUNDS[background].paint(size, rng)
+    base = pen.finish()
+    if rng.random() < blur:
+        base = base.filter(ImageFilter.GaussianBlur(size[1] * rng.uniform(0.006, 0.014)))
+    return base, ground
+
+
 def cast_people(
     rng: np.random.Generator,
     who: Sequence[PersonSpec],
@@ -61,9 +70,7 @@ def cast_people(
     return actors
 
 
-def cast_things(
-    rng: np.random.Generator, what: Sequence[ThingSpec], places: Sequence[Placement], size: tuple[int, int]
-) -> list[Actor]:
+def cast_things(rng: np.random.Generator, what: Sequence[ThingSpec], places: Sequence[Placement], size: tuple[int, int]) -> list[Actor]:
     """Return the things of a scene, each as it is or mirrored."""
     actors = []
     for spec, place in zip(what, places, strict=True):
@@ -74,9 +81,7 @@ def cast_things(
     return actors
 
 
-def cast_distractor(
-    rng: np.random.Generator, background: str, ground: float, wanted: bool | None, size: tuple[int, int]
-) -> list[Actor]:
+def cast_distractor(rng: np.random.Generator, background: str, ground: float, wanted: bool | None, size: tuple[int, int]) -> list[Actor]:
     """Return something person-like that suits the background, or nothing."""
     chance = rng.random() < 0.28
     if background not in WHERE or not (chance if wanted is None else wanted):
@@ -122,17 +127,12 @@ def draw_scene(
     who = [make_person(for_people) for _ in range(count)] if people is None or isinstance(people, int) else people
     names = [pick(for_things, list(KINDS)) for _ in range(number)]
     what = [make_thing(for_things, name) for name in names] if things is None or isinstance(things, int) else things
-    pen, ground = BACKGROUNDS[where].paint(size, for_back)
-    base = pen.finish()
-    if for_back.random() < (0.6 if near == "portrait" and count else 0.2):
-        base = base.filter(ImageFilter.GaussianBlur(size[1] * for_back.uniform(0.006, 0.014)))
+    base, ground = paint_base(for_back, where, size, 0.6 if near == "portrait" and count else 0.2)
     across = slots(for_places, max(1, count + number))
     stands = [place_person(for_places, spec, near, x, ground, count) for spec, x in zip(who, across, strict=False)]
     company, far = count + number - 1, near == "far" and count > 0
-    spots = [
-        place_thing(for_places, spec, x, ground, size[0] / size[1], company, far)
-        for spec, x in zip(what, across[count:], strict=False)
-    ]
+    left = zip(what, across[count:], strict=False)
+    spots = [place_thing(for_places, spec, x, ground, size[0] / size[1], company, far) for spec, x in left]
     actors = cast_people(for_poses, who, places or stands, poses, (view, near), size)
     actors += cast_things(for_places, what, spots, size)
     actors += cast_distractor(for_extra, where, ground, distractors, size)

@@ -44,9 +44,7 @@ def scene_words(drawing: Drawing, rng: np.random.Generator) -> str:
     if not drawing.things:
         if place.indoor:
             return pick(rng, ["an empty room", place.scene])
-        return pick(
-            rng, ["a building", place.scene] if drawing.background == "street" else ["a landscape", place.scene]
-        )
+        return pick(rng, ["a building", place.scene] if drawing.background == "street" else ["a landscape", place.scene])
     group = KINDS[drawing.things[-1].kind].group
     return {"building": "a building", "food": "food", "nature": "a landscape"}.get(group, "an object")
 

@@ -26,7 +26,7 @@ from workflow_scripts.demo.tiny_clip.prompts import BACKGROUND_NAMES, COLOUR_NAM
 
 BLOCK = 20
 CAPTIONS = 4
-SIZES = ((128, 128), (160, 120), (120, 160), (176, 112))
+SIZES = ((104, 104), (136, 104), (104, 136), (152, 100))
 LABELS = ("person", "goal", "kind", "colour", "background", "who", "other", "concept")
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Examples:
-    """Drawn examples, in blocks of ``BLOCK`` that hold the same mix: half with people, two fifths pairs of one thing.
+    """Drawn examples, in blocks of ``BLOCK`` that hold the same mix.
+
+    Half show people, three tenths a single thing, and the rest several things or none.
 
     Attributes:
         pixels: square RGB images as uint8, shape (n, side, side, 3).
@@ -53,17 +55,17 @@ class Examples:
 def concept_of(seed: int, split: str, block: int, role: int) -> tuple[PersonSpec | None, ThingSpec | None, int]:
     """Return the person or thing that the example shares with its neighbour, and the concept's number.
 
-    Roles 0 and 1 share a person, 10 to 17 four things in pairs; the first two pairs have one kind and colour, and
-    the others one kind, so that only details tell them apart.
+    Roles 0 and 1 share a person, 10 to 15 three things in pairs; the first two have the same kind and colour, so that
+    only details tell them apart.
     """
     if role < 2:
         return make_person(rng_for(seed, split, f"block-{block}", "person")), None, block * 5
-    if not 10 <= role < 18:
+    if not 10 <= role < 16:
         return None, None, -1
     pair = (role - 10) // 2
     shared = rng_for(seed, split, f"block-{block}", f"kind-{pair // 2}")
     kind, colour = pick(shared, KIND_NAMES), pick(shared, COLOUR_NAMES)
-    thing = make_thing(rng_for(seed, split, f"block-{block}", f"thing-{pair}"), kind, colour if pair < 2 else None)
+    thing = make_thing(rng_for(seed, split, f"block-{block}", f"thing-{pair}"), kind, colour)
     return None, thing, block * 5 + 1 + pair
 
 
@@ -77,9 +79,10 @@ def draw_example(seed: int, split: str, index: int, sizes: Iterable[tuple[int, i
         return draw_scene(rng, size, [person]), concept
     if thing:
         return draw_scene(rng, size, 0, [thing]), concept
-    people = int(rng.choice([1, 2, 3, 4], p=[0.55, 0.25, 0.12, 0.08])) if role < 10 else 0
-    things = {18: int(rng.integers(2, 4)), 19: 0}.get(role)
-    return draw_scene(rng, size, people, things), concept
+    if role < 10:
+        return draw_scene(rng, size, int(rng.choice([1, 2, 3, 4], p=[0.58, 0.24, 0.11, 0.07]))), concept
+    # Several things without anybody: else "several" would be learnt as a sign of people.
+    return draw_scene(rng, size, 0, 0 if role == 19 else int(rng.integers(2, 4))), concept
 
 
 def labels_of(drawing: Drawing, concept: int, rng: np.random.Generator) -> dict[str, float]:
@@ -104,9 +107,7 @@ def labels_of(drawing: Drawing, concept: int, rng: np.random.Generator) -> dict[
     }
 
 
-def one(
-    index: int, seed: int, split: str, side: int, sizes: tuple[tuple[int, int], ...]
-) -> tuple[np.ndarray, list[str], dict[str, float]]:
+def one(index: int, seed: int, split: str, side: int, sizes: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, list[str], dict[str, float]]:
     """Return pixels, captions and labels of one example."""
     drawing, concept = draw_example(seed, split, index, sizes)
     rng = rng_for(seed, split, f"words-{index}")

@@ -1,0 +1,85 @@
+"""people: the destination is what the receipt says, or it is named what is not."""
+
+import os
+
+import pytest
+
+from workflow_scripts.core.step import StepError
+from workflow_scripts.people.journal import IMAGE, MANIFEST
+from workflow_scripts.people.verify import as_report, verify
+
+
+@pytest.fixture
+def published(run):
+    for number in range(15):
+        run.put(f"a/{number:02}.jpg")
+    run.put("b.jpg", 0.9)
+    run.all()
+    return run
+
+
+def check(run):
+    return verify(run.receipt, {IMAGE: str(run.destination), MANIFEST: str(run.published)})
+
+
+def refused(run):
+    with pytest.raises(StepError) as caught:
+        check(run)
+    return str(caught.value)
+
+
+def test_what_is_as_published_is_counted(published):
+    assert check(published) == {IMAGE: {"published": 15, "foreign": 0}, MANIFEST: {"published": 18, "foreign": 0}}
+
+
+def test_foreign_objects_are_counted_and_no_error(published):
+    (published.destination / "mine.jpg").write_text("x")
+    (published.published / "other").mkdir()
+    (published.published / "other" / "kept.csv").write_text("x")
+    assert {kind: found["foreign"] for kind, found in check(published).items()} == {IMAGE: 1, MANIFEST: 1}
+
+
+def test_a_missing_object_is_named(published):
+    (published.destination / "a" / "03.jpg").unlink()
+    assert refused(published) == (
+        f"1 published objects are not as the receipt says: {published.destination}: a/03.jpg: missing; delete the receipt and publish again"
+    )
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.write_text("other content"), os.utime])
+def test_a_changed_object_is_named(published, harm):
+    harm(published.published / "test" / "kept.csv")
+    assert f"1 published objects are not as the receipt says: {published.published}: test/kept.csv: changed;" in refused(published)
+
+
+def test_ten_are_named_and_the_rest_counted(published):
+    for number in range(13):
+        (published.destination / "a" / f"{number:02}.jpg").unlink()
+    text = refused(published)
+    assert text.startswith("13 published objects are not as the receipt says: ")
+    assert text.count(": missing") == 10
+    assert "a/09.jpg: missing … and 3 more; delete the receipt" in text
+
+
+def test_a_destination_that_is_gone_is_everything_missing(published):
+    published.destination.rename(published.root / "moved")
+    assert refused(published).startswith("15 published objects are not as the receipt says")
+
+
+def test_a_receipt_of_a_dry_run_has_manifests_only(run):
+    run.put("a.jpg")
+    run.all(dry_run=True)
+    assert check(run) == {IMAGE: {"published": 0, "foreign": 0}, MANIFEST: {"published": 18, "foreign": 0}}
+
+
+def test_publishing_again_mends_what_was_named(published):
+    (published.destination / "a" / "03.jpg").write_text("other content")
+    (published.destination / "a" / "04.jpg").unlink()
+    assert "2 published objects" in refused(published)
+    published.publish()
+    assert check(published)[IMAGE] == {"published": 15, "foreign": 0}
+
+
+def test_the_report_names_its_receipt(published):
+    found = check(published)
+    assert as_report(found, published.receipt) == {"receipt": str(published.receipt), **found}

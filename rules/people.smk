@@ -195,8 +195,7 @@ rule people_05_merge:
 rule people_06_publish:
     """Copy the kept images, then the manifests; the receipt stands for a complete copy."""
     input:
-        merged=f"{PEOPLE}/{{run}}/05_merge/aggregate/kept_all.csv",
-        others=expand(f"{PEOPLE}/{{{{run}}}}/05_merge/aggregate/{{file}}", file=AGGREGATE_FILES),
+        merged=expand(f"{PEOPLE}/{{{{run}}}}/05_merge/aggregate/{{file}}", file=AGGREGATE_FILES),
     output:
         f"{PEOPLE}/{{run}}/06_publish/receipt.parquet",
     log:

@@ -16,6 +16,11 @@ from workflow_scripts.core import step as step_module
 NOBODY = 65534
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
 @pytest.fixture
 def log_text(caplog):
     """What the workflow logs, from INFO on: call it for the messages so far."""

@@ -56,6 +56,7 @@ def test_every_file_has_the_outcome_that_it_was_drawn_for(finished: Project) -> 
     assert sorted(keys) == sorted(key for key, row in expected.items() if row["expected"] != "skipped")
     texts = {row["s3_key"]: row["error"] for row in errors}
     assert texts == {
+        "damaged/bomb.png": "decode: too large",
         "damaged/empty.jpg": "decode: empty file",
         "damaged/text.jpg": "decode: not an image",
         "damaged/truncated.jpg": "decode: truncated",

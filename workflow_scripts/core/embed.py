@@ -76,6 +76,7 @@ class Embedder:
 
     Attributes:
         fingerprint: of the vectors, as `clip.fingerprint` gives it.
+        description: what made them, in words, for the metadata of a table.
         counts: what was done so far: `known` items that needed no read, `read` files, `decoded` images, `encoded` images,
             `forwards` of the model, `errors`.
     """
@@ -96,6 +97,14 @@ class Embedder:
         self._card = card
         self._device, self._precision = clip.resolve_device(device)
         self.fingerprint = clip.fingerprint(card, views=views, decode=decode_mode, precision=self._precision)
+        self.description = {
+            "decode": decode_mode,
+            "device": self._device,
+            "fingerprint": self.fingerprint,
+            "model": {"name": card.name, "pretrained": card.pretrained, "sha256": card.sha256},
+            "precision": self._precision,
+            "views": views,
+        }
         self._preprocess = clip.Preprocess.for_model(card.preprocess_cfg, views)
         self._min_side = self._preprocess.size if decode_mode == "scaled" else None
         self._max_pixels = max_pixels

@@ -105,26 +105,25 @@ def _has_ended(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def atomic_output(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
+def atomic_output(path: str | os.PathLike[str], *, sweep: bool = True) -> Iterator[Path]:
     """Give a path beside `path` to write to; rename it to `path` when the body ends well, remove it otherwise.
 
     The temporary name holds host and process id, so that two jobs on a shared disk never write one file.
 
     Args:
         path: the output.
-        durable: sweep what a killed process left of this output, and flush to the disk before the rename. Copies of many
-            small files leave both to the caller, who does them once for all.
+        sweep: look for what a killed process left of this output. Who writes many files into one folder sweeps it once
+            instead.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if durable:
+    if sweep:
         _sweep_leftovers(target)
     partial = target.with_name(f".{_short(target.name)}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
         yield partial
-        if durable:
-            with partial.open("rb") as written:
-                os.fsync(written.fileno())
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
         check_not_orphaned()
         partial.replace(target)
     finally:

@@ -131,7 +131,7 @@ class FolderStorage:
             raise StorageError(f"cannot copy from {source.location} into a folder")
         target = self._path(key)
         try:
-            with atomic_output(target, durable=False) as partial:
+            with atomic_output(target, sweep=False) as partial:
                 with open(source._path(item.key), "rb") as reader, open(partial, "wb") as writer:
                     shutil.copyfileobj(reader, writer, 1 << 20)
                     status = os.fstat(reader.fileno())

@@ -3,6 +3,8 @@
 import csv
 import io
 import shutil
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ ODD_NAMES = (
     "UPPER.JPEG",
     "dots.in.the.name.jpg",
 )
+ODD_FILES = 15  # damaged and unusual ones
 COLUMNS = ("key", "expected", "people")
 
 
@@ -73,6 +76,7 @@ def damaged(seed: int) -> Iterator[Sample]:
     yield Sample("damaged/truncated.jpg", data[: len(data) // 2], "error", 0)
     yield Sample("damaged/empty.jpg", b"", "error", 0)
     yield Sample("damaged/text.jpg", b"This is no image.\n", "error", 0)
+    yield Sample("damaged/bomb.png", bomb(), "error", 0)
     yield Sample("damaged/truncated.png", encode(scene("damaged", seed, people=False)[0], "png")[:5000], "error", 0)
     yield Sample("notes.txt", b"Not an image by its name.\n", "skipped", 0)
     yield Sample("Thumbs.db", b"\0" * 64, "skipped", 0)
@@ -92,8 +96,19 @@ def unusual(seed: int) -> Iterator[Sample]:
     deep = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
     yield Sample("unusual/16-bit.png", encode(deep, "png"), "scanned", shown)
     image, shown = scene("wrong", seed, people=True)
+    first, shown_first = scene("animated", seed, people=True)
+    frames = io.BytesIO()
+    first.save(frames, "WEBP", save_all=True, append_images=[scene("animated-2", seed, people=False)[0].resize(first.size)])
+    yield Sample("unusual/animated.webp", frames.getvalue(), "scanned", shown_first)
     yield Sample("unusual/really-a-png.jpg", encode(image, "png"), "scanned", shown)
     yield Sample("unusual/same-bytes-again.jpg", encode(image, "png"), "scanned", shown)
+
+
+def bomb() -> bytes:
+    """A PNG of a few bytes whose header announces 3,600 million pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunks = (header, b"IDAT" + zlib.compress(b""), b"IEND")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in chunks)
 
 
 def encode(image: Image.Image, suffix: str, **options: bytes) -> bytes:
@@ -108,7 +123,7 @@ def draw(folder: Path, truth: Path, count: int, seed: int) -> int:
     """Write the set into a new folder, and its truth table last; gives the number of files."""
     shutil.rmtree(folder, ignore_errors=True)
     rows = []
-    for sample in progress(samples(count, seed), total=count + len(ODD_NAMES) + 13, unit="drawings"):
+    for sample in progress(samples(count, seed), total=count + len(ODD_NAMES) + ODD_FILES, unit="drawings"):
         path = folder / sample.key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(sample.data)

@@ -1,6 +1,7 @@
 """Make the card of a CLIP model: fetch its weights where a tag was named, verify them, and write down what they are."""
 
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def make_card(model: dict[str, Any], folder: Path) -> ModelCard:
         overrides = _tag_config(name, pretrained, model_cfg)
         weights = _fetch(overrides, folder)
     sha256 = file_sha256(weights)
+    _check_download(weights, sha256)
     if model["sha256"] is None:
         log.info("to pin these weights, set sha256: %s", sha256)
     elif model["sha256"] != sha256:
@@ -78,6 +80,13 @@ def _tag_config(name: str, tag: str, model_cfg: dict[str, Any]) -> dict[str, Any
         other = name.removesuffix("-quickgelu") if model_cfg.get("quick_gelu") else f"{name}-quickgelu"
         raise StepError(f"{tag}: these weights were trained with the other GELU; set the model's name to {other}")
     return config
+
+
+def _check_download(weights: Path, sha256: str) -> None:
+    """Large files lie in the hub client's cache under the sha256 that the hub states for them: what arrived must have it."""
+    stated = weights.resolve().name
+    if re.fullmatch("[0-9a-f]{64}", stated) and stated != sha256:
+        raise StepError(f"{weights}: the download has sha256 {sha256}, the hub states {stated}; delete the file and try again")
 
 
 def _fetch(config: dict[str, Any], folder: Path) -> Path:

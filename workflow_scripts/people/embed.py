@@ -25,7 +25,7 @@ def embed_shard(listing: Path, shard: int, source: Storage, embedder: Embedder, 
     to_scan = (row for row in read_shard(listing, shard) if row["outcome"] == SCAN)
     items = [Item(row["key"], row["size"], row["etag"], row["last_modified"]) for row in to_scan]
     ledger = Ledger((item.key for item in items), ("embedded", "errors"))
-    schema = embedding_schema(KEYS, {"fingerprint": embedder.fingerprint, "shard": shard})
+    schema = embedding_schema(KEYS, embedder.description | {"shard": shard})
 
     def rows() -> Iterator[dict[str, Any]]:
         for found in progress(embedder.embed(items, source), total=len(items)):

@@ -6,7 +6,6 @@ journal stays, so an interrupted or repeated run copies only what is not there y
 
 import io
 import json
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,8 +59,6 @@ class Publisher:
             else:
                 self._failed.append({"s3_key": item.key, "error": f"copy: {result}"})
         self.counts["failed"] = len(self._failed)
-        # One flush for all copies, before anything says that they are there.
-        os.sync()
         if self._failed and not self._run["allow_copy_errors"]:
             shown = "; ".join(f"{row['s3_key']}: {row['error']}" for row in self._failed[:10])
             mend = "run again to try only these, or set allow_copy_errors"
@@ -200,6 +197,6 @@ def publish(run: dict[str, Any], shards: Path, aggregate: Path, output: Path) ->
 
 if job := globals().get("snakemake"):
     with step(job.log[0]):
-        merged = Path(job.input.merged).parent
+        merged = Path(job.input.merged[0]).parent
         settings = job.params.run | job.params.machine
         report_counts(**publish(settings, Path(job.params.shards), merged, Path(job.output[0])))

@@ -144,6 +144,15 @@ def test_batches_are_full_and_only_the_last_is_not(flow):
     assert counts["forwards"] == 3
 
 
+def test_copies_take_no_room_in_a_batch(flow):
+    for number, name in enumerate("aaaabcacde"):
+        flow.put(f"{number}.png", png(colour(ord(name) % 32)))
+    found, _, _ = flow.run(batch=4, threads=1)
+    assert Encoder.built[0].calls == [4, 1]
+    for result, name in zip(found.values(), "aaaabcacde", strict=True):
+        assert_vectors(result, colour(ord(name) % 32))
+
+
 def test_a_content_is_encoded_once_however_often_it_comes(flow):
     for number in range(40):  # copies in the same batch, in the next, and much later
         flow.put(f"{number:02}.png", png(colour(number % 3 if number % 2 else 100 + number)))

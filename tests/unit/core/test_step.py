@@ -36,10 +36,10 @@ def names(folder):
 # ---- outputs ----
 
 
-@pytest.mark.parametrize("durable", [True, False])
-def test_an_output_appears_whole(tmp_path, durable):
+@pytest.mark.parametrize("sweep", [True, False])
+def test_an_output_appears_whole(tmp_path, sweep):
     target = tmp_path / "new" / "folder" / "table.csv"
-    with atomic_output(target, durable=durable) as partial:
+    with atomic_output(target, sweep=sweep) as partial:
         assert partial.parent == target.parent
         assert partial.name == f".table.csv.{HOST}.{os.getpid()}.tmp"
         partial.write_text("half")
@@ -49,21 +49,30 @@ def test_an_output_appears_whole(tmp_path, durable):
     assert names(target.parent) == ["table.csv"]
 
 
-def fail_midway(target, durable, error):
-    with atomic_output(target, durable=durable) as partial:
+def fail_midway(target, sweep, error):
+    with atomic_output(target, sweep=sweep) as partial:
         partial.write_text("half")
         raise error
 
 
-@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize("sweep", [True, False])
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_a_failure_leaves_the_old_output_and_nothing_else(tmp_path, durable, error):
+def test_a_failure_leaves_the_old_output_and_nothing_else(tmp_path, sweep, error):
     target = tmp_path / "table.csv"
     target.write_text("old")
     with pytest.raises(error):
-        fail_midway(target, durable, error)
+        fail_midway(target, sweep, error)
     assert target.read_text() == "old"
     assert names(tmp_path) == ["table.csv"]
+
+
+@pytest.mark.parametrize("sweep", [True, False])
+def test_an_output_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch, sweep):
+    target, flushed = tmp_path / "table.csv", []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append((os.fstat(descriptor).st_ino, target.exists())))
+    with atomic_output(target, sweep=sweep) as partial:
+        partial.write_text("new")
+    assert flushed == [(target.stat().st_ino, False)]
 
 
 def test_a_body_that_writes_nothing_is_a_failure(tmp_path):
@@ -95,10 +104,10 @@ def test_leftovers_of_dead_processes_of_this_host_are_swept(tmp_path, ended_pid)
     assert names(tmp_path) == sorted(["table.csv", *stay])
 
 
-def test_an_output_that_is_not_durable_leaves_the_sweep_to_its_caller(tmp_path, ended_pid):
+def test_an_output_that_is_not_swept_leaves_the_sweep_to_its_caller(tmp_path, ended_pid):
     dead = f".table.csv.{HOST}.{ended_pid}.tmp"
     (tmp_path / dead).write_text("x")
-    with atomic_output(tmp_path / "table.csv", durable=False) as partial:
+    with atomic_output(tmp_path / "table.csv", sweep=False) as partial:
         partial.write_text("new")
     assert names(tmp_path) == sorted([dead, "table.csv"])
 
@@ -151,7 +160,7 @@ with step(log):
             partial.write_text("stale")
             wait()
     elif how == "copy":
-        with atomic_output(output, durable=False) as partial:
+        with atomic_output(output, sweep=False) as partial:
             partial.write_text("stale")
             wait()
     else:

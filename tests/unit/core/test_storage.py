@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -156,6 +157,13 @@ def test_a_file_that_changed_since_it_was_listed_is_refused(tmp_path, data, late
     put(tmp_path, "1.jpg", data, mtime_ns=100 * SECOND + later)
     with pytest.raises(StorageError, match=r"^changed since listing$"):
         FolderStorage(tmp_path).read(item)
+
+
+def test_a_file_that_grew_while_it_was_read_is_refused(tmp_path):
+    put(tmp_path, "1.jpg", "same")
+    item = item_of(tmp_path, "1.jpg")
+    with pytest.raises(StorageError, match=r"^changed since listing$"):
+        FolderStorage(tmp_path).read(replace(item, size=item.size + 1))
 
 
 def test_a_file_that_is_gone_has_an_error_without_its_path(tmp_path):

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -110,12 +109,6 @@ class Run:
     def outcomes(self, shard=0):
         """Keys by table, in the order of the tables."""
         return {name: [row["s3_key"] for row in self.rows(name, shard)] for name in ("removed", "kept", "errors")}
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch):
-    monkeypatch.setattr(os, "sync", lambda: None)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture

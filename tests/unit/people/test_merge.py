@@ -6,6 +6,7 @@ from workflow_scripts.core.accounting import AccountingError
 from workflow_scripts.core.step import StepError
 from workflow_scripts.people import manifests
 from workflow_scripts.people.list_objects import shard_of
+from workflow_scripts.people.merge import _collisions
 
 TABLES = [name for name in manifests.AGGREGATE_FILES if name != "merge_metadata.json"]
 
@@ -244,6 +245,17 @@ def test_ids_that_several_keys_share_are_reported(run, log_text):
     found = manifests.read_json(run.aggregate / "merge_metadata.json")["image_id_collisions"]
     assert found == {"ids": 5, "examples": ["", "1", "2", "NULL", "two\nlines"]}
     assert "5 image ids belong to several keys each; go by s3_key or sha256 instead" in log_text()
+
+
+def test_ids_of_several_lines_are_told_apart_in_large_tables(run):
+    text = 'line, "quoted"\n' * 200
+    names = [f"{number}\n{text}" for number in range(600)]
+    rows = [dict.fromkeys(manifests.COLUMNS, "") | {"image_id": name} for name in [*names, names[17]]]
+    run.aggregate.mkdir(parents=True)
+    assert manifests.write_csv(run.aggregate / "removed_all.csv", manifests.COLUMNS, rows) == 601
+    manifests.write_csv(run.aggregate / "kept_all.csv", manifests.COLUMNS, rows[5:6])
+    assert (run.aggregate / "removed_all.csv").stat().st_size > 1_500_000  # more than one block of the reader
+    assert _collisions(run.aggregate) == {"ids": 2, "examples": [names[17], names[5]]}
 
 
 def test_no_more_than_twenty_examples_are_shown(run):

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 from contextlib import contextmanager
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -152,10 +153,23 @@ def test_images_come_before_manifests_and_the_aggregate_last(filled, monkeypatch
         FolderStorage, "copy_from", lambda self, source, item, key: order.append("image") or plain_copy(self, source, item, key)
     )
     monkeypatch.setattr(FolderStorage, "write", lambda self, key, data: order.append(key) or plain_write(self, key, data))
-    monkeypatch.setattr(os, "sync", lambda: order.append("to the disk"))
     filled.all()
-    assert order[:13] == [*["image"] * 12, "to the disk"]
-    assert [key.startswith("test/aggregate/") for key in order[13:]] == [False] * 12 + [True] * 6
+    assert order[:12] == ["image"] * 12
+    assert [key.startswith("test/aggregate/") for key in order[12:]] == [False] * 12 + [True] * 6
+
+
+def test_a_copy_is_on_the_disk_before_the_journal_says_so(filled, monkeypatch):
+    order = []
+    plain_add, plain_replace = Journal.add, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: order.append("flush"))
+    monkeypatch.setattr(Path, "replace", lambda self, target: order.append("rename") or plain_replace(self, target))
+    monkeypatch.setattr(Journal, "add", lambda self, entry: order.append("journal") or plain_add(self, entry))
+    for key in KEPT[1:]:
+        (filled.source / key).unlink()
+    filled.until_merge()
+    order.clear()
+    filled.publish()
+    assert order[:3] == ["flush", "rename", "journal"]
 
 
 def test_a_second_publish_copies_nothing(filled):

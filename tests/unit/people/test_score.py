@@ -1,6 +1,7 @@
 """people 03: margins and probabilities against a few independent lines."""
 
 import functools
+import json
 import math
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 from workflow_scripts.core.embeddings import embedding_schema, iter_vectors, write_table
 from workflow_scripts.core.models import ModelCard
 from workflow_scripts.core.step import StepError
+from workflow_scripts.people import embed_prompts as embed_prompts_module
 from workflow_scripts.people import score
 from workflow_scripts.people.embed import KEYS
+from workflow_scripts.people.embed_prompts import embed_prompts
 from workflow_scripts.people.score import SCHEMA, Scorer, build_scorer, check_one_model, score_table
 
 WIDTH = 64
@@ -172,14 +175,30 @@ def test_an_empty_shard_and_one_of_errors(scorer, tmp_path):
 # ---- the scorer of a run ----
 
 
-@pytest.mark.parametrize(("setting", "scale"), [(100.0, 100.0), (12.5, 12.5), ("model", 33.0)])
-def test_prompts_and_scale_of_a_run(rng, monkeypatch, setting, scale):
+@pytest.fixture
+def prompts(rng, monkeypatch):
+    """The embedded prompts of a run, as they come back from their file, by a stand-in for the model."""
     texts = {name: unit(rng, 1)[0] for name in ("p1", "p2", "n1", "n2", "n3")}
-    monkeypatch.setattr(score, "encode_texts", lambda card, names: (np.stack([texts[name] for name in names]), 33.0))
-    settings = {"prompts": {"positive": ["p1", "p2"], "negative": ["n1", "n2", "n3"]}, "negative_mode": "max", "logit_scale": setting}
-    scorer = build_scorer(ModelCard("A", "a", "A", "a", 1, "", {}, {}), settings)
+    monkeypatch.setattr(embed_prompts_module, "encode_texts", lambda card, names: (np.stack([texts[name] for name in names]), 33.0))
+    card = ModelCard("A", "a", "A", "a", 1, "ab" * 32, {}, {})
+    found = embed_prompts(card, {"positive": ["p1", "p2"], "negative": ["n1", "n2", "n3"]})
+    return texts, json.loads(json.dumps(found))
+
+
+def test_prompts_lose_nothing_in_their_file(prompts):
+    texts, found = prompts
+    assert found["logit_scale"] == 33.0
+    for name, wanted in {"positive": ["p1", "p2"], "negative": ["n1", "n2", "n3"]}.items():
+        assert np.array(found["vectors"][name]).tobytes() == np.stack([texts[text] for text in wanted]).tobytes()
+
+
+@pytest.mark.parametrize(("setting", "scale"), [(100.0, 100.0), (12.5, 12.5), ("model", 33.0)])
+@pytest.mark.parametrize("mode", ["mean", "max"])
+def test_prompts_and_scale_of_a_run(rng, prompts, mode, setting, scale):
+    texts, found = prompts
+    scorer = build_scorer(found, {"negative_mode": mode, "logit_scale": setting})
     (image,) = unit(rng, 1)
-    margin, probability = by_hand(image, [texts["p1"], texts["p2"]], [texts["n1"], texts["n2"], texts["n3"]], "max", scale)
+    margin, probability = by_hand(image, [texts["p1"], texts["p2"]], [texts["n1"], texts["n2"], texts["n3"]], mode, scale)
     assert scorer.margins(image[None])[0] == pytest.approx(margin, abs=1e-12)
     assert scorer.probabilities(scorer.margins(image[None]))[0] == round(probability, 6)
 

@@ -44,7 +44,7 @@ def place_person(rng: np.random.Generator, spec: PersonSpec, framing: str, x: fl
     m = MEASURES[spec.kind]
     if framing == "far":
         y = min(0.97, ground + rng.uniform(0.0, 0.1))
-        return Placement(x, y, rng.uniform(0.3, 0.45) * HEIGHTS[spec.kind])
+        return Placement(x, y, rng.uniform(0.36, 0.48) * max(0.8, HEIGHTS[spec.kind]))
     if framing == "full":
         y = rng.uniform(max(0.84, ground), 0.97)
         return Placement(x, y, min(rng.uniform(0.6, 0.88), y - 0.05) * HEIGHTS[spec.kind])

@@ -22,6 +22,7 @@ from workflow_scripts.core import clip
 from workflow_scripts.core.embed import Embedder, ahead
 from workflow_scripts.core.images import decode
 from workflow_scripts.core.models import ModelCard
+from workflow_scripts.core.preprocess import Preprocess
 from workflow_scripts.core.storage import FolderStorage
 from workflow_scripts.demo.drawing import draw_scene, rng_for
 from workflow_scripts.models.clip_card import make_card
@@ -61,7 +62,7 @@ def rate(work: Callable[[], object], count: int) -> float:
 
 def bare_decode(files: list[Path], card: ModelCard, mode: str) -> float:
     """Read, decode and fit to the model's input with all cores, nothing else."""
-    fit = clip.Preprocess.for_model(card.preprocess_cfg, "center")
+    fit = Preprocess.for_model(card.preprocess_cfg, "center")
     min_side = fit.size if mode == "scaled" else None
     done = ahead(lambda path: fit(decode(path.read_bytes(), min_side=min_side).image), files, threads=CORES, depth=4 * CORES)
     return rate(lambda: [None for _ in done], len(files))

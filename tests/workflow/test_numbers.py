@@ -9,6 +9,7 @@ from PIL import Image
 from workflow_scripts.core import clip
 from workflow_scripts.core.embed import Embedder
 from workflow_scripts.core.models import ModelCard
+from workflow_scripts.core.preprocess import Preprocess
 from workflow_scripts.core.storage import FolderStorage
 from workflow_scripts.demo.drawing import draw_scene, rng_for
 from workflow_scripts.models.clip_card import make_card
@@ -68,7 +69,7 @@ def embedded(card: ModelCard, photos: Path, cache: Path, *, batch: int = 16, dec
 
 def test_scores_equal_plain_open_clip(card: ModelCard, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected, reference, inputs = plain_open_clip(card, photos)
-    fit = clip.Preprocess.for_model(card.preprocess_cfg, "center")
+    fit = Preprocess.for_model(card.preprocess_cfg, "center")
     mean, std = (np.array(card.preprocess_cfg[name], np.float32).reshape(3, 1, 1) for name in ("mean", "std"))
     for path, tensor in zip(sorted(photos.iterdir()), inputs, strict=True):
         pixels = fit(Image.open(path).convert("RGB"))[0].transpose(2, 0, 1).astype(np.float32) / 255

@@ -15,9 +15,11 @@ from typing import TypeVar
 import numpy as np
 
 from workflow_scripts.core import clip
-from workflow_scripts.core.embeddings import EmbeddingCache, Known, LocatorCache, Vectors, digest, locator
+from workflow_scripts.core.cache import EmbeddingCache, Known, LocatorCache, locator
+from workflow_scripts.core.embeddings import Vectors, digest
 from workflow_scripts.core.images import DECODE_VERSION, DecodeError, content_hash, decode
 from workflow_scripts.core.models import ModelCard
+from workflow_scripts.core.preprocess import Pixels, Preprocess
 from workflow_scripts.core.step import log
 from workflow_scripts.core.storage import Item, Storage, StorageError
 
@@ -53,7 +55,7 @@ class _Reading:
     result: Embedded
     locator: bytes
     was_read: bool
-    pixels: clip.Pixels | None = None
+    pixels: Pixels | None = None
 
 
 def ahead(function: Callable[[S], T], items: Iterable[S], *, threads: int, depth: int) -> Iterator[T]:
@@ -105,7 +107,7 @@ class Embedder:
             "precision": self._precision,
             "views": views,
         }
-        self._preprocess = clip.Preprocess.for_model(card.preprocess_cfg, views)
+        self._preprocess = Preprocess.for_model(card.preprocess_cfg, views)
         self._min_side = self._preprocess.size if decode_mode == "scaled" else None
         self._max_pixels = max_pixels
         self._cache_root = cache_root

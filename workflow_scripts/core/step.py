@@ -118,7 +118,7 @@ def atomic_output(path: str | os.PathLike[str], *, sweep: bool = True) -> Iterat
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     if sweep:
-        _sweep_leftovers(target)
+        sweep_leftovers(target.parent, target.name)
     partial = target.with_name(f".{_short(target.name)}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
         yield partial
@@ -143,9 +143,11 @@ def is_leftover(name: str) -> bool:
     return match is not None and not psutil.pid_exists(int(match[1]))
 
 
-def _sweep_leftovers(target: Path) -> None:
-    for entry in os.scandir(target.parent):
-        if entry.name.startswith(f".{_short(target.name)}.") and is_leftover(entry.name):
+def sweep_leftovers(folder: Path, name: str = "") -> None:
+    """Remove what dead processes of this host left in a folder, of one output or of all."""
+    prefix = f".{_short(name)}." if name else "."
+    for entry in os.scandir(folder) if folder.is_dir() else ():
+        if entry.name.startswith(prefix) and is_leftover(entry.name):
             Path(entry.path).unlink(missing_ok=True)
 
 

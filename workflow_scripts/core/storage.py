@@ -11,6 +11,8 @@ from typing import Protocol
 
 from workflow_scripts.core.step import atomic_output
 
+LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z, the last that a date can hold; file systems allow more
+
 
 class StorageError(Exception):
     """An object could not be read, written or copied; the text says why, without the stage in front."""
@@ -107,6 +109,9 @@ class FolderStorage:
                 yield from self._walk(Path(entry.path), f"{prefix}{entry.name}/", (*above, here))
             elif entry.is_file():
                 yield _item(f"{prefix}{entry.name}", entry.stat())
+            elif entry.is_symlink():
+                # It leads nowhere: listed all the same, so that it becomes an error row and not a gap.
+                yield _item(f"{prefix}{entry.name}", entry.stat(follow_symlinks=False))
 
     def read(self, item: Item) -> bytes:
         """Read a file and check that it is the one that was listed (size and modification time)."""
@@ -203,7 +208,7 @@ def _etag(status: os.stat_result) -> str:
 
 
 def _item(key: str, status: os.stat_result) -> Item:
-    modified = datetime.fromtimestamp(status.st_mtime_ns // 1_000_000_000, UTC)
+    modified = datetime.fromtimestamp(min(status.st_mtime_ns // 1_000_000_000, LAST_SECOND), UTC)
     return Item(key, status.st_size, _etag(status), modified.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 

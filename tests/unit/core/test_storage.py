@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -371,3 +372,17 @@ def test_only_another_folder_can_be_copied_from(tmp_path):
 
     with pytest.raises(StorageError, match="cannot copy from s3://bucket/x into a folder"):
         FolderStorage(tmp_path).copy_from(Bucket(), Item("k", 1, "e", ""), "k")
+
+
+def test_a_link_that_leads_nowhere_is_listed_and_cannot_be_read(tmp_path):
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    storage = FolderStorage(tmp_path)
+    (item,) = storage.list()
+    assert item.key == "gone.jpg"
+    with pytest.raises(StorageError, match="no such file or directory"):
+        storage.read(item)
+
+
+def test_a_time_beyond_all_dates_is_written_as_the_last():
+    status = SimpleNamespace(st_mtime_ns=300_000_000_000 * 10**9, st_size=1)
+    assert storage_module._item("far.jpg", status).last_modified == "9999-12-31T23:59:59Z"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workflow_scripts.core.clip import Preprocess, tile
+from workflow_scripts.core.preprocess import Preprocess, _not_too_thin, tile
 from workflow_scripts.core.step import StepError
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -172,3 +172,13 @@ def test_each_tile_is_fitted_to_the_model():
     assert [only(view, colour) for view, colour in zip(found, (RED, GREEN, BLUE), strict=True)] == [True] * 3
     assert preprocess("shortest", tiles=True)(Image.new("RGB", (1, 5000))).shape == (3, 32, 32, 3)
     assert preprocess("shortest", tiles=True)(Image.new("RGB", (30, 30))).shape == (1, 32, 32, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (2, 150_000)])
+def test_of_a_line_of_pixels_the_middle_is_seen_and_the_rest_takes_no_memory(size):
+    image = Image.new("RGB", size, "white")
+    image.putpixel((size[0] // 2, size[1] // 2), (255, 0, 0))
+    assert max(_not_too_thin(image).size) == 100 * min(size)
+    views = Preprocess(224, "shortest", "bicubic", 0, tiles=False)(image)
+    assert views.shape == (1, 224, 224, 3)
+    assert (views[0] == [255, 255, 255]).all(axis=-1).mean() < 0.6

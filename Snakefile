@@ -26,6 +26,7 @@ localrules:
     people_removal_plan,
     demo,
     demo_data,
+    demo_models,
 
 
 rule people:
@@ -66,3 +67,9 @@ rule demo_data:
     """Draw the sample data of the demo."""
     input:
         f"{settings.demo.root}/people/truth.csv",
+
+
+rule demo_models:
+    """Train the demo's small models anew, into results/demo/models; the committed ones in resources/demo serve as they are."""
+    input:
+        f"{DEMO_RESULTS}/models/clip/metrics.json",

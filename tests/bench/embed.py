@@ -23,6 +23,7 @@ from workflow_scripts.core.embed import Embedder, ahead
 from workflow_scripts.core.images import decode
 from workflow_scripts.core.models import ModelCard
 from workflow_scripts.core.preprocess import Preprocess
+from workflow_scripts.core.step import ENVIRONMENT
 from workflow_scripts.core.storage import FolderStorage
 from workflow_scripts.demo.drawing import draw_scene, rng_for
 from workflow_scripts.models.clip_card import make_card
@@ -126,6 +127,7 @@ def main() -> None:
     options.add_argument("--images", type=int, default=1000)
     options.add_argument("--keep", type=Path, help="folder for the images, kept for the next run")
     arguments = options.parse_args()
+    os.environ.update(ENVIRONMENT)  # as every step does
     with tempfile.TemporaryDirectory() as scratch:
         folder = (arguments.keep or Path(scratch)) / f"images-{arguments.images}"
         if not folder.is_dir():

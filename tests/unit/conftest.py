@@ -31,7 +31,7 @@ def log_text(caplog):
 @pytest.fixture
 def in_a_step(monkeypatch):
     """Let a test run `step()`, and put back what that changes for the whole process: environment, handlers, supervisor."""
-    for name in step_module.OFFLINE:
+    for name in step_module.ENVIRONMENT:
         monkeypatch.setenv(name, "as it was")
     monkeypatch.setattr(step_module, "_supervisor", None)
     root, ours = logging.getLogger(), logging.getLogger("darkroom")

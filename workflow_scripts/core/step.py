@@ -19,7 +19,9 @@ T = TypeVar("T")
 log = logging.getLogger("darkroom")
 
 # No hub, no telemetry: what a job needs was fetched and verified before it started.
-OFFLINE = {
+ENVIRONMENT = {
+    # A model's threads that spin while they wait for each other starve the threads that decode.
+    "OMP_WAIT_POLICY": "PASSIVE",
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -51,7 +53,7 @@ def step(log_file: str | os.PathLike[str] | None) -> Iterator[None]:
         log_file: the rule's log; messages go there and to stderr.
     """
     global _supervisor
-    os.environ.update(OFFLINE)
+    os.environ.update(ENVIRONMENT)
     _supervisor = _find_supervisor()
     _start_log(log_file)
     try:
@@ -166,11 +168,14 @@ def progress(items: Iterable[T], *, total: int, unit: str = "images", every: flo
         total: how many are expected.
         unit: what they are called.
         every: seconds between two lines of the log.
+
+    The rate counts from the first item, before which a model may have been loaded.
     """
-    start = last = time.monotonic()
+    start = first = last = time.monotonic()
     done = 0
     with tqdm(total=total, unit=f" {unit}", disable=not sys.stderr.isatty(), leave=False) as bar:
         for done, item in enumerate(items, 1):
+            first = time.monotonic() if done == 1 else first
             yield item
             bar.update()
             now = time.monotonic()
@@ -178,9 +183,9 @@ def progress(items: Iterable[T], *, total: int, unit: str = "images", every: flo
                 last = now
                 check_not_orphaned()
                 if bar.disable:
-                    log.info("%d of %d %s, %.1f/s", done, total, unit, done / (now - start))
-    seconds = time.monotonic() - start
-    log.info("%d %s in %.1f s, %.1f/s", done, unit, seconds, done / max(seconds, 1e-9))
+                    log.info("%d of %d %s, %.1f/s", done, total, unit, done / (now - first))
+    end = time.monotonic()
+    log.info("%d %s in %.1f s, %.1f/s", done, unit, end - start, done / max(end - first, 1e-9))
 
 
 def report_counts(**counts: Any) -> None:

@@ -34,9 +34,10 @@ def people_results(aggregate: Path, truth: Path) -> dict[str, Any]:
 
 def embedding_rate(logs: Path) -> float | None:
     """Images a second over all shards, from the logs of the embedding step; None when all came from the cache."""
-    found = re.findall(r"(\d+) images in ([\d.]+) s, ", "".join(path.read_text(encoding="utf-8") for path in sorted(logs.glob("*.log"))))
-    seconds = sum(float(pair[1]) for pair in found)
-    return sum(int(pair[0]) for pair in found) / seconds if seconds else None
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted(logs.glob("*.log")))
+    found = [(int(count), float(rate)) for count, rate in re.findall(r"(\d+) images in [\d.]+ s, ([\d.]+)/s", text)]
+    seconds = sum(count / rate for count, rate in found if rate)
+    return sum(count for count, _ in found) / seconds if seconds else None
 
 
 def people_text(found: dict[str, Any], rate: float | None, folder: Path) -> str:

@@ -4,7 +4,6 @@ It proves the workflow through the real model classes; it knows drawings and not
 """
 
 import json
-import logging
 import os
 import time
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workflow_scripts.core.models import file_sha256
+from workflow_scripts.core.step import log, step
 from workflow_scripts.demo.tiny_clip.examples import BLOCK, CAPTIONS, Examples, draw_examples
 from workflow_scripts.demo.tiny_clip.metrics import measure
 from workflow_scripts.demo.tiny_clip.objective import Objective
@@ -46,8 +47,6 @@ WEIGHTS = {
     "colour": 0.8,
     "background": 0.5,
 }
-
-logger = logging.getLogger(__name__)
 
 
 def batches(examples: Examples, steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -91,7 +90,7 @@ def fit(model: "torch.nn.Module", tokenizer: Any, examples: Examples, steps: int
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, steps, pct_start=0.1, cycle_momentum=False)
     rng, said = np.random.default_rng(seed), time.monotonic()
     model.train()
-    for step, rows in enumerate(batches(examples, steps, rng), start=1):
+    for number, rows in enumerate(batches(examples, steps, rng), start=1):
         chosen = tokens[torch.from_numpy(rows), torch.from_numpy(rng.integers(CAPTIONS, size=len(rows)))]
         same = (chosen[:, None] == chosen[None]).all(dim=2)
         images = augmented(examples.pixels[rows], rng).contiguous(memory_format=torch.channels_last)
@@ -103,10 +102,10 @@ def fit(model: "torch.nn.Module", tokenizer: Any, examples: Examples, steps: int
         torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
         optimizer.step()
         schedule.step()
-        if time.monotonic() - said > 10 or step == steps:
+        if time.monotonic() - said > 10 or number == steps:
             said = time.monotonic()
             parts = " ".join(f"{name} {float(loss.detach()):.3f}" for name, loss in losses.items())
-            logger.info("step %d of %d: %s", step, steps, parts)
+            log.info("step %d of %d: %s", number, steps, parts)
     model.eval()
 
 
@@ -117,8 +116,10 @@ def write(model: "torch.nn.Module", out_dir: Path) -> None:
 
     out_dir.mkdir(parents=True, exist_ok=True)
     state = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
-    save_file({name: value.contiguous(memory_format=torch.contiguous_format).clone() for name, value in state.items()},
-              out_dir / "open_clip_model.safetensors")  # fmt: skip
+    weights = out_dir / "open_clip_model.safetensors"
+    save_file({name: value.contiguous(memory_format=torch.contiguous_format) for name, value in state.items()}, weights)
+    # safetensors leaves files that only their owner may read.
+    weights.chmod(0o644)
     config = {"model_cfg": MODEL, "preprocess_cfg": PREPROCESS}
     (out_dir / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
@@ -165,5 +166,13 @@ def train(out_dir: Path, *, seed: int, steps: int = 1500, blocks: int = 1000, th
     report = {"held_out": figures, "train_images": len(examples), "steps": steps, "seed": seed, "threads": threads,
               "weights_bytes": size, "torch": torch.__version__, "open_clip": open_clip.__version__}  # fmt: skip
     (out_dir / "metrics.json").write_text(json.dumps(report, indent=2) + "\n")
-    logger.info("held-out figures: %s", figures)
+    log.info("held-out figures: %s", figures)
     return report
+
+
+if job := globals().get("snakemake"):
+    with step(job.log[0]):
+        folder = Path(job.output.metrics).parent
+        train(folder, seed=job.params.seed, threads=job.threads)
+        weights = file_sha256(job.output.weights)
+        log.info("to use it: copy the files of %s over resources/demo/clip, and set sha256: %s in config/demo.yaml", folder, weights)

@@ -14,7 +14,7 @@ import pytest
 
 from workflow_scripts.core import step as step_module
 from workflow_scripts.core.step import (
-    OFFLINE,
+    ENVIRONMENT,
     OrphanedError,
     StepError,
     atomic_output,
@@ -264,8 +264,8 @@ def test_any_other_error_keeps_its_traceback_in_the_log(in_a_step, tmp_path, cap
 def test_a_step_works_off_line(in_a_step):
     assert os.environ["HF_HUB_OFFLINE"] == "as it was"
     with step(None):
-        assert {name: os.environ[name] for name in OFFLINE} == OFFLINE
-    assert {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "YOLO_OFFLINE"} <= OFFLINE.keys()
+        assert {name: os.environ[name] for name in ENVIRONMENT} == ENVIRONMENT
+    assert {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "YOLO_OFFLINE"} <= ENVIRONMENT.keys()
 
 
 def test_a_log_starts_anew(in_a_step, tmp_path, capfd):

@@ -29,4 +29,4 @@ clean:
 
 # Without venv (as on slim machines) pip puts it into a folder of its own, which an externally managed Python allows.
 .uv/bin/uv:
-	python3 -m venv .uv && .uv/bin/pip install -q uv || python3 -m pip install -q --target .uv uv
+	{ python3 -m venv .uv && .uv/bin/pip install -q uv; } || python3 -m pip install -q --target .uv uv || { echo "Cannot fetch uv: install it, or your system's packages for Python venv or pip, and try again."; exit 1; }

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from workflow_scripts.core.step import atomic_output
+from workflow_scripts.core.step import StepError, atomic_output
 
 LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z, the last that a date can hold; file systems allow more
 
 
-class StorageError(Exception):
+class StorageError(StepError):
     """An object could not be read, written or copied; the text says why, without the stage in front."""
 
 

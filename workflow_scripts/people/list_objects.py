@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from workflow_scripts.core.images import IMAGE_EXTENSIONS
 from workflow_scripts.core.step import StepError, atomic_output, report_counts, step
-from workflow_scripts.core.storage import Item, Storage, StorageError, is_valid_key, open_storage, printable_key
+from workflow_scripts.core.storage import Item, Storage, is_valid_key, open_storage, printable_key
 
 SCAN, NOT_SAMPLED, SKIPPED, ERROR = "scan", "not_sampled", "skipped", "error"
 SCHEMA = pa.schema(
@@ -49,10 +49,7 @@ def list_objects(source: Storage, output: Path, *, shard_count: int, max_images:
     Raises:
         StepError: the source is not there, or holds no image.
     """
-    try:
-        rows = [_row(item, shard_count) for item in source.list()]
-    except StorageError as error:
-        raise StepError(str(error)) from error
+    rows = [_row(item, shard_count) for item in source.list()]
     if max_images:
         _sample(rows, max_images, sample_seed)
     counts = Counter(row["outcome"] for row in rows)

@@ -46,8 +46,18 @@ def load(config: dict[str, Any]) -> Settings:
     try:
         return Settings.model_validate(config)
     except ValidationError as error:
-        lines = dict.fromkeys(_explain(details) for details in error.errors(include_url=False))
+        found = error.errors(include_url=False)
+        # What is wrong with a default is wrong in every run that inherits it, and said once.
+        defaults = {
+            (details["loc"][0], details["loc"][2:], repr(details["input"])) for details in found if details["loc"][1:2] == ("defaults",)
+        }
+        lines = dict.fromkeys(_explain(details) for details in found if not _is_inherited(details, defaults))
         raise SettingsError("The configuration cannot be used:\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def _is_inherited(details: Any, defaults: set[Any]) -> bool:
+    location = details["loc"]
+    return location[1:2] == ("runs",) and (location[0], location[3:], repr(details["input"])) in defaults
 
 
 def _explain(details: Any) -> str:

@@ -430,3 +430,11 @@ def test_environments_pin_what_the_lock_has():
 
 def test_nothing_generated_names_a_folder_of_this_machine():
     assert not any(str(Path.home()) in text or str(generate.ROOT) in text for text in generate.files().values())
+
+
+def test_a_mistake_in_the_defaults_is_said_once():
+    runs = {"a": {"source": "/a"}, "b": {"source": "/b", "threshold": "high"}}
+    with pytest.raises(SettingsError) as caught:
+        load({"people": {"defaults": {"threshold": "0.5"}, "runs": runs}})
+    lines = str(caught.value).splitlines()[1:]
+    assert [line.split(":")[0].strip() for line in lines] == ["people.defaults.threshold", "people.runs.b.threshold"]

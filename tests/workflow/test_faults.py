@@ -117,7 +117,8 @@ def unmade(finished: Project, root: Path, *folders: str) -> Project:
 @pytest.mark.parametrize("victim", ["snakemake alone", "snakemake and job", "job alone"])
 def test_killed_while_embedding(undisturbed_large: Project, tmp_path: Path, victim: str) -> None:
     project = unmade(undisturbed_large, tmp_path / "p", "cache", "results", ".snakemake", "clean", "manifests", "logs")
-    with started(project) as process:
+    # On one core it takes long enough to be killed in the middle, on fast machines too.
+    with started(project, "people", "--cores", "1") as process:
         wait_for(lambda: cached_vectors(project) > 0)
         (job,) = jobs_of(process, "embed.py")
         if victim != "job alone":
@@ -142,7 +143,8 @@ def test_killed_while_embedding(undisturbed_large: Project, tmp_path: Path, vict
 
 def test_an_orphan_that_ends_after_the_new_run_changes_nothing(undisturbed_large: Project, tmp_path: Path) -> None:
     project = unmade(undisturbed_large, tmp_path / "p", "cache", "results", ".snakemake", "clean", "manifests", "logs")
-    with started(project) as process:
+    # On one core it takes long enough to be killed in the middle, on fast machines too.
+    with started(project, "people", "--cores", "1") as process:
         wait_for(lambda: cached_vectors(project) > 0)
         (job,) = jobs_of(process, "embed.py")
         job.suspend()

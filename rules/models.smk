@@ -18,7 +18,6 @@ rule models_01_clip:
         "logs/models/01_clip/{card}.log",
     wildcard_constraints:
         card="|".join(map(re.escape, CLIP_MODELS)) or "none",
-    retries: 2
     conda:
         "../envs/clip.yaml"
     params:

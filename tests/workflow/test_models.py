@@ -64,7 +64,7 @@ def fetch(folder: Path, endpoint: str, **model: str | None) -> subprocess.Comple
     (folder / "photos").mkdir(exist_ok=True)
     (folder / "my.yaml").write_text(yaml.safe_dump({"people": {"runs": {"r": {"source": "photos", "model": settings}}}}))
     environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"}
-    command = [sys.executable, "-m", "snakemake", "-s", str(REPO / "Snakefile"), "--until", "models_01_clip", "--retries", "0"]
+    command = [sys.executable, "-m", "snakemake", "-s", str(REPO / "Snakefile"), "--until", "models_01_clip"]
     return subprocess.run(
         [*command, "--configfile", "my.yaml"], cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

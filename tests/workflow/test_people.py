@@ -268,9 +268,9 @@ def test_verification_and_removal_plan(project: Project) -> None:
     assert planned == {row["s3_key"] for row in rows(project.results / "05_merge/aggregate/removed_all.csv")}
 
 
-def test_a_missing_shard_table_is_made_again_not_skipped(project: Project) -> None:
+def test_a_missing_shard_table_is_made_again_not_skipped(finished: Project, project: Project) -> None:
     table = "results/people/r/04_decide/shard-0001-of-0002/kept.csv"
-    before = (project.root / table).read_bytes()
+    before = (project.root / table).read_bytes().replace(finished.root.as_uri().encode(), project.root.as_uri().encode())
     (project.root / table).unlink()
     project.run(table)
     assert (project.root / table).read_bytes() == before

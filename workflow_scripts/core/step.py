@@ -18,12 +18,12 @@ from tqdm import tqdm
 T = TypeVar("T")
 log = logging.getLogger("darkroom")
 
+OFFLINE_SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # the hub's client obeys either
 # No hub, no telemetry: what a job needs was fetched and verified before it started.
 ENVIRONMENT = {
     # A model's threads that spin while they wait for each other starve the threads that decode.
     "OMP_WAIT_POLICY": "PASSIVE",
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
+    **dict.fromkeys(OFFLINE_SWITCHES, "1"),
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
     "YOLO_OFFLINE": "1",
@@ -44,16 +44,19 @@ _supervisor: psutil.Process | None = None
 
 
 @contextmanager
-def step(log_file: str | os.PathLike[str] | None) -> Iterator[None]:
+def step(log_file: str | os.PathLike[str] | None, *, online: bool = False) -> Iterator[None]:
     """Run a step's body with its log, off-line, and tied to the life of the Snakemake that started it.
 
     A `StepError` ends the process with its text alone; any other exception goes on with its traceback. Both stand in the log.
 
     Args:
         log_file: the rule's log; messages go there and to stderr.
+        online: let hub clients use the network; only the steps that fetch do.
     """
     global _supervisor
     os.environ.update(ENVIRONMENT)
+    for name in OFFLINE_SWITCHES if online else ():
+        del os.environ[name]
     _supervisor = _find_supervisor()
     _start_log(log_file)
     try:

@@ -1,6 +1,5 @@
 """Make the card of a CLIP model: fetch its weights where a tag was named, verify them, and write down what they are."""
 
-import os
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -94,7 +93,9 @@ def _fetch(config: dict[str, Any], folder: Path) -> Path:
     import open_clip
 
     try:
-        return Path(open_clip.download_pretrained(config, cache_dir=str(folder)))
+        fetched = Path(open_clip.download_pretrained(config, cache_dir=str(folder)))
+        # Relative, as the setting is: a project folder that is moved takes its weights along.
+        return folder / fetched.absolute().relative_to(folder.absolute())
     except (OSError, RuntimeError) as error:
         source = config.get("hf_hub") or config.get("url")
         raise StepError(
@@ -103,6 +104,5 @@ def _fetch(config: dict[str, Any], folder: Path) -> Path:
 
 
 if job := globals().get("snakemake"):
-    with step(job.log[0]):
-        os.environ.pop("HF_HUB_OFFLINE")  # the one place where a hub is asked
+    with step(job.log[0], online=True):
         make_card(job.params.model, Path(job.params.folder)).write(job.output[0])

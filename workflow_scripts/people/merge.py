@@ -53,9 +53,16 @@ def merge(shards: Path, listing: Path, shard_count: int, output: Path) -> dict[s
         "error_rows": totals["errors"],
     }
     _check_totals(totals, id_count, url_count)
-    first = metadata[0]
-    merged_metadata = {
-        "run_id": first["run_id"],
+    manifests.write_json(output / "merge_metadata.json", _merged_metadata(metadata, counts, totals, _collisions(output)))
+    return totals
+
+
+def _merged_metadata(
+    shards: list[dict[str, Any]], counts: dict[str, int], totals: dict[str, int], collisions: dict[str, Any]
+) -> dict[str, Any]:
+    """The metadata of the whole run; what publishing knows alone is null until then."""
+    return {
+        "run_id": shards[0]["run_id"],
         "timestamp_utc": None,
         "bucket": None,
         "region": None,
@@ -63,14 +70,12 @@ def merge(shards: Path, listing: Path, shard_count: int, output: Path) -> dict[s
         "output_prefix": None,
         "counts": counts,
         "totals": totals,
-        "image_id_collisions": _collisions(output),
+        "image_id_collisions": collisions,
         "shard_status": [
             {"shard": number, "found": True, "counts": shard["counts"], "errors": shard["counts"]["errors"]}
-            for number, shard in enumerate(metadata)
+            for number, shard in enumerate(shards)
         ],
     }
-    manifests.write_json(output / "merge_metadata.json", merged_metadata)
-    return totals
 
 
 def _read_metadata(folders: list[Path]) -> list[dict[str, Any]]:

@@ -2,24 +2,10 @@
 
 from workflow_scripts.demo.drawing import BACKGROUNDS, COLOURS, KINDS
 from workflow_scripts.demo.drawing.words import with_article
+from workflow_scripts.settings.people import NEGATIVE, POSITIVE
 
-# The default prompts of the people pipeline.
-PERSON = (
-    "a photo of a person",
-    "a photo of a human",
-    "a photo of people",
-    "a photo of a man",
-    "a photo of a woman",
-    "a photo of a child",
-    "a portrait of a person",
-)
-OTHER = (
-    "a photo of a landscape",
-    "a photo of a building",
-    "a photo of food",
-    "a photo of an object",
-    "an empty room",
-)
+# What the people pipeline asks by default.
+PERSON, OTHER = POSITIVE, NEGATIVE
 WHO = ("man", "woman", "child")
 KIND_NAMES = tuple(sorted(KINDS))
 COLOUR_NAMES = tuple(sorted(COLOURS))

@@ -54,7 +54,7 @@ def started(project: Project, *arguments: str) -> Iterator[subprocess.Popen[byte
             process.wait()
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 90) -> None:
+def wait_for(what: Callable[[], bool], seconds: float = 300) -> None:
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not what():
@@ -127,9 +127,9 @@ def test_killed_while_embedding(undisturbed_large: Project, tmp_path: Path, vict
             job.kill()
         if victim == "snakemake alone":
             # The orphan finds out by itself that nobody waits for it, and leaves nothing behind.
-            wait_for(lambda: not job.is_running() or job.status() == psutil.STATUS_ZOMBIE, seconds=30)
+            wait_for(lambda: not job.is_running() or job.status() == psutil.STATUS_ZOMBIE, seconds=120)
         if victim == "job alone":
-            assert process.wait(timeout=120) == 0, "Snakemake tries a killed job again"
+            assert process.wait(timeout=400) == 0, "Snakemake tries a killed job again"
     assert victim == "job alone" or not (project.results / "02_embed/shard-0000-of-0001.parquet").exists()
     if victim != "job alone":
         finish(project)
@@ -153,7 +153,7 @@ def test_an_orphan_that_ends_after_the_new_run_changes_nothing(undisturbed_large
         finish(project)
         before = {name: digest for name, digest in digest_tree(project.results).items() if not name.endswith(".tmp")}
         job.resume()
-        wait_for(lambda: not job.is_running() or job.status() == psutil.STATUS_ZOMBIE, seconds=60)
+        wait_for(lambda: not job.is_running() or job.status() == psutil.STATUS_ZOMBIE, seconds=120)
     assert digest_tree(project.results) == before
     assert not list(project.results.rglob(".*.tmp"))
 
@@ -167,7 +167,7 @@ def test_killed_while_publishing(undisturbed_small: Project, tmp_path: Path, vic
         for job in jobs_of(process, "publish.py"):
             os.kill(job.pid, signal.SIGKILL)
         if victim == "job alone":
-            assert process.wait(timeout=120) == 0
+            assert process.wait(timeout=400) == 0
         else:
             process.kill()
     if victim != "job alone":

@@ -46,6 +46,10 @@ class Publisher:
             StepError: some could not be copied, and `allow_copy_errors` is off.
         """
         present = {item.key: item.etag for item in _sweep(self._destination)}
+        # The journal outlives a change of destination and copies deleted by hand; the receipt made from it must not.
+        for entry in self._journal.of_kind(IMAGE):
+            if entry.key not in present:
+                self._journal.remove(entry)
         missing = [item for item in kept if not self._is_published(item, present)]
         self.counts |= {"kept": len(kept), "already_there": len(kept) - len(missing)}
         if self._run["dry_run"]:

@@ -227,7 +227,7 @@ def test_a_step_whose_supervisor_lives_writes_its_output(tree, tmp_path, how):
 
 def test_without_a_snakemake_above_there_is_nothing_to_check(monkeypatch):
     monkeypatch.setattr(step_module, "_supervisor", None)
-    step_module.check_not_orphaned()
+    assert step_module.check_not_orphaned() is None
 
 
 def test_a_reused_process_id_is_not_the_supervisor(monkeypatch):

@@ -330,6 +330,20 @@ def test_without_prune_what_is_no_longer_kept_stays_and_is_counted(filled, tree,
     assert f"2 images that an earlier run published are kept no more and still lie in {filled.destination}; prune: true" in log_text()
 
 
+@pytest.mark.parametrize("how", ["another destination", "deleted by hand"])
+def test_the_receipt_names_nothing_that_is_not_at_the_destination(filled, tree, how):
+    filled.all()
+    keep_fewer(filled, 3)
+    if how == "another destination":
+        filled.destination = filled.root / "elsewhere"
+    else:
+        for key in KEPT[:3]:
+            (filled.destination / key).unlink()
+    assert filled.all()["stale"] == 0
+    images = {row["key"] for row in receipt(filled) if row["kind"] == IMAGE}
+    assert images == set(KEPT[3:]) == tree(filled.destination).keys()
+
+
 def test_prune_removes_what_this_run_published_and_nothing_else(filled, tree, log_text):
     filled.all()
     (filled.destination / "album 0" / "mine.jpg").write_text("mine")

@@ -17,13 +17,12 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 include: "rules/common.smk"
 include: "rules/models.smk"
 include: "rules/people.smk"
+include: "rules/people_publish.smk"
 include: "rules/demo.smk"
 
 
 localrules:
     people,
-    people_verify,
-    people_removal_plan,
     demo,
     demo_data,
     demo_models,
@@ -35,24 +34,6 @@ rule people:
     input:
         lambda wc: expand(
             f"{PEOPLE}/{{run}}/06_publish/receipt.parquet",
-            run=named("people.runs", PEOPLE_RUNS),
-        ),
-
-
-rule people_verify:
-    """Compare the destinations of all people runs with their receipts."""
-    input:
-        lambda wc: expand(
-            f"{PEOPLE}/{{run}}/06_publish/verification.json",
-            run=named("people.runs", PEOPLE_RUNS),
-        ),
-
-
-rule people_removal_plan:
-    """Lists and scripts to delete the removed images from their sources; a person runs them, the workflow never does."""
-    input:
-        lambda wc: expand(
-            f"{PEOPLE}/{{run}}/06_removal_plan/plan.csv",
             run=named("people.runs", PEOPLE_RUNS),
         ),
 

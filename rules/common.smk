@@ -1,4 +1,5 @@
 # Helpers of all rule files; no rules.
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -6,28 +7,13 @@ from snakemake.exceptions import WorkflowError
 import workflow_scripts.settings
 from workflow_scripts.core.models import card_name, require_sha256
 from workflow_scripts.core.step import StepError
-from workflow_scripts.core.storage import StorageError, tree_fingerprint
+from workflow_scripts.core.storage import StoreError, is_bucket, tree_fingerprint
+from workflow_scripts.settings.params import sort_keys, tracked
 
 try:
     settings = workflow_scripts.settings.load(config)
 except workflow_scripts.settings.SettingsError as error:
     raise WorkflowError(str(error)) from None
-
-
-def sort_keys(value):
-    """Plain values with sorted keys: Snakemake compares params by their text, in which the order of keys counts."""
-    if hasattr(value, "model_dump"):
-        value = value.model_dump(mode="json")
-    if isinstance(value, dict):
-        return {key: sort_keys(value[key]) for key in sorted(value)}
-    if isinstance(value, (list, tuple)):
-        return [sort_keys(item) for item in value]
-    return value
-
-
-def tracked(group, *names, **more):
-    """Some settings of a group as a plain dict: what a step's result depends on, and nothing else."""
-    return sort_keys({name: getattr(group, name) for name in names} | more)
 
 
 def machine(threads, **values):
@@ -41,17 +27,19 @@ def model_gpus():
 
 
 def source_fingerprint(location):
-    """Changes when a file of a source folder comes, goes or changes."""
-    if not settings.watch_sources:
+    """Changes when a file of a source folder comes, goes or changes. A bucket is listed again when its snapshot label changes."""
+    if not settings.watch_sources or is_bucket(location):
         return None
     try:
         return tree_fingerprint(location)
-    except StorageError as error:
+    except StoreError as error:
         raise WorkflowError(str(error)) from None
 
 
 def destination_fingerprint(location):
-    """Changes when somebody touches what was published; empty before anything was."""
+    """Changes when somebody touches what was published; a bucket counts as changed whenever somebody asks."""
+    if is_bucket(location):
+        return time.time_ns()
     return source_fingerprint(location) if Path(location).is_dir() else ""
 
 
@@ -67,6 +55,15 @@ def checked_model(where, model):
     except StepError as error:
         raise WorkflowError(str(error)) from None
     return tracked(model, "name", "pretrained", "sha256")
+
+
+def allowed(check, *arguments):
+    """Whether a check of a pipeline passes; what it has to say ends the plan."""
+    try:
+        check(*arguments)
+    except StepError as error:
+        raise WorkflowError(str(error)) from None
+    return True
 
 
 def named(where, runs):

@@ -3,20 +3,20 @@
 # in:  the source of each run (people.runs)
 # out: {results_root}/{run}/05_merge/aggregate/ with the manifests of the whole run, 06_publish/receipt.parquet for its
 #      cleaned copy
+from workflow_scripts.people import params as people_params
 from workflow_scripts.people.manifests import AGGREGATE_FILES, SHARD_FILES, shard_name
 
 PEOPLE = settings.people.results_root
 PEOPLE_RUNS = settings.people.runs
-SHARDS = {run.shard_count: [shard_name(number, run.shard_count) for number in range(run.shard_count)] for run in PEOPLE_RUNS.values()}
+# The shards that each run works on here: all, or those of this machine.
+SHARD_NUMBERS = {name: tuple(sorted(run.shards or range(run.shard_count))) for name, run in PEOPLE_RUNS.items()}
+SHARDS = {name: [shard_name(number, PEOPLE_RUNS[name].shard_count) for number in numbers] for name, numbers in SHARD_NUMBERS.items()}
 
 
 localrules:
     people_01_list,
     people_03_prompts,
     people_05_merge,
-    people_06_publish,
-    people_06_verify,
-    people_06_removal_plan,
 
 
 wildcard_constraints:
@@ -36,8 +36,11 @@ rule people_01_list:
     conda:
         "../envs/core.yaml"
     params:
-        listing=lambda wc: tracked(PEOPLE_RUNS[wc.run], "source", "shard_count", "max_images", "sample_seed"),
+        listing=lambda wc: people_params.listing(PEOPLE_RUNS[wc.run]),
+        published=lambda wc: (people_params.shared_listing(wc.run, PEOPLE_RUNS[wc.run]) if PEOPLE_RUNS[wc.run].published_listing else None),
+        shards=lambda wc: list(SHARD_NUMBERS[wc.run]),
         fingerprint=lambda wc: source_fingerprint(PEOPLE_RUNS[wc.run].source),
+        machine=lambda wc, threads: machine(threads, written=people_params.written(PEOPLE_RUNS[wc.run])),
         algorithm=1,
     script:
         "../workflow_scripts/people/list_objects.py"
@@ -71,7 +74,7 @@ rule people_02_embed:
             }
         ),
         model=lambda wc: tracked(PEOPLE_RUNS[wc.run].model, "name", "pretrained", "sha256"),
-        source=lambda wc: PEOPLE_RUNS[wc.run].source,
+        source=lambda wc: tracked(PEOPLE_RUNS[wc.run], "source", store=people_params.store(PEOPLE_RUNS[wc.run])),
         machine=lambda wc, threads: machine(
             threads,
             batch=PEOPLE_RUNS[wc.run].batch_size,
@@ -103,23 +106,23 @@ rule people_03_prompts:
         "../workflow_scripts/people/embed_prompts.py"
 
 
-# Cheap steps take all shards of a run in one job. Outputs have to be known by name, so there is a rule for each number of
+# Cheap steps take all shards of a run in one job. Outputs have to be known by name, so there is a rule for each set of
 # shards that a run has.
-for count in SHARDS:
+for number, shards in enumerate(sorted({tuple(names) for names in SHARDS.values()})):
 
     rule:
         """Compare the embeddings with the prompts: margin and people_prob, no decision."""
         name:
-            f"people_03_score_{count}"
+            f"people_03_score_{number}"
         input:
-            embeddings=expand(f"{PEOPLE}/{{{{run}}}}/02_embed/{{shard}}.parquet", shard=SHARDS[count]),
+            embeddings=expand(f"{PEOPLE}/{{{{run}}}}/02_embed/{{shard}}.parquet", shard=shards),
             prompts=f"{PEOPLE}/{{run}}/03_score/prompts.json",
         output:
-            expand(f"{PEOPLE}/{{{{run}}}}/03_score/{{shard}}.parquet", shard=SHARDS[count]),
+            expand(f"{PEOPLE}/{{{{run}}}}/03_score/{{shard}}.parquet", shard=shards),
         log:
             "logs/people/{run}/03_score.log",
         wildcard_constraints:
-            run="|".join(re.escape(name) for name, run in PEOPLE_RUNS.items() if run.shard_count == count),
+            run="|".join(re.escape(run) for run, names in SHARDS.items() if tuple(names) == shards),
         localrule: True
         conda:
             "../envs/core.yaml"
@@ -132,23 +135,23 @@ for count in SHARDS:
     rule:
         """Remove what reaches the threshold or a person removed, keep the rest; writes the manifests of every shard."""
         name:
-            f"people_04_decide_{count}"
+            f"people_04_decide_{number}"
         input:
             listing=f"{PEOPLE}/{{run}}/01_list/objects.parquet",
-            scores=expand(f"{PEOPLE}/{{{{run}}}}/03_score/{{shard}}.parquet", shard=SHARDS[count]),
+            scores=expand(f"{PEOPLE}/{{{{run}}}}/03_score/{{shard}}.parquet", shard=shards),
             model=lambda wc: ancient(model_card(PEOPLE_RUNS[wc.run].model)),
             reviews=lambda wc: reviews("people", wc.run, "decide"),
             exclude=lambda wc: [entry.csv for entry in PEOPLE_RUNS[wc.run].exclude],
         output:
             expand(
                 f"{PEOPLE}/{{{{run}}}}/04_decide/{{shard}}/{{file}}",
-                shard=SHARDS[count],
+                shard=shards,
                 file=SHARD_FILES,
             ),
         log:
             "logs/people/{run}/04_decide.log",
         wildcard_constraints:
-            run="|".join(re.escape(name) for name, run in PEOPLE_RUNS.items() if run.shard_count == count),
+            run="|".join(re.escape(run) for run, names in SHARDS.items() if tuple(names) == shards),
         localrule: True
         conda:
             "../envs/core.yaml"
@@ -162,7 +165,9 @@ for count in SHARDS:
                 "prompts",
                 "exclude",
                 run_id=wc.run,
+                store=people_params.store(PEOPLE_RUNS[wc.run]),
             ),
+            shards=lambda wc: list(SHARD_NUMBERS[wc.run]),
             folder=f"{PEOPLE}/{{run}}/04_decide",
             algorithm=1,
         script:
@@ -175,7 +180,7 @@ rule people_05_merge:
         listing=f"{PEOPLE}/{{run}}/01_list/objects.parquet",
         shards=lambda wc: expand(
             f"{PEOPLE}/{wc.run}/04_decide/{{shard}}/{{file}}",
-            shard=SHARDS[PEOPLE_RUNS[wc.run].shard_count],
+            shard=allowed(people_params.check_whole, wc.run, PEOPLE_RUNS[wc.run]) and SHARDS[wc.run],
             file=SHARD_FILES,
         ),
     output:
@@ -190,82 +195,3 @@ rule people_05_merge:
         algorithm=1,
     script:
         "../workflow_scripts/people/merge.py"
-
-
-rule people_06_publish:
-    """Copy the kept images, then the manifests; the receipt stands for a complete copy."""
-    input:
-        merged=expand(f"{PEOPLE}/{{{{run}}}}/05_merge/aggregate/{{file}}", file=AGGREGATE_FILES),
-    output:
-        f"{PEOPLE}/{{run}}/06_publish/receipt.parquet",
-    log:
-        "logs/people/{run}/06_publish.log",
-    benchmark:
-        "benchmarks/people/{run}/06_publish.tsv"
-    retries: 2
-    conda:
-        "../envs/core.yaml"
-    params:
-        run=lambda wc: tracked(
-            PEOPLE_RUNS[wc.run],
-            "source",
-            "destination",
-            "manifests",
-            "shard_count",
-            "dry_run",
-            "prune",
-            "prune_max_fraction",
-            "allow_copy_errors",
-            run_id=wc.run,
-        ),
-        shards=f"{PEOPLE}/{{run}}/04_decide",
-        machine=lambda wc, threads: {
-            "batch_size": PEOPLE_RUNS[wc.run].batch_size,
-            "threads": threads,
-        },
-        algorithm=1,
-    script:
-        "../workflow_scripts/people/publish.py"
-
-
-rule people_06_verify:
-    """Compare the destination with the receipt."""
-    input:
-        receipt=f"{PEOPLE}/{{run}}/06_publish/receipt.parquet",
-    output:
-        f"{PEOPLE}/{{run}}/06_publish/verification.json",
-    log:
-        "logs/people/{run}/06_verify.log",
-    conda:
-        "../envs/core.yaml"
-    params:
-        run=lambda wc: tracked(PEOPLE_RUNS[wc.run], "destination", "manifests"),
-        fingerprint=lambda wc: [
-            destination_fingerprint(place)
-            for place in (
-                PEOPLE_RUNS[wc.run].destination,
-                PEOPLE_RUNS[wc.run].manifests,
-            )
-        ],
-        algorithm=1,
-    script:
-        "../workflow_scripts/people/verify.py"
-
-
-rule people_06_removal_plan:
-    """Write the removed keys with their sizes, and a script that deletes them; nothing is deleted here."""
-    input:
-        removed=f"{PEOPLE}/{{run}}/05_merge/aggregate/removed_all.csv",
-    output:
-        plan=f"{PEOPLE}/{{run}}/06_removal_plan/plan.csv",
-        key_list=f"{PEOPLE}/{{run}}/06_removal_plan/keys.nul",
-        command=f"{PEOPLE}/{{run}}/06_removal_plan/delete.sh",
-    log:
-        "logs/people/{run}/06_removal_plan.log",
-    conda:
-        "../envs/core.yaml"
-    params:
-        source=lambda wc: PEOPLE_RUNS[wc.run].source,
-        algorithm=1,
-    script:
-        "../workflow_scripts/people/removal_plan.py"

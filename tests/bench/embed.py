@@ -19,7 +19,8 @@ import psutil
 from PIL import Image
 
 from workflow_scripts.core import clip
-from workflow_scripts.core.embed import Embedder, ahead
+from workflow_scripts.core.embed import Embedder
+from workflow_scripts.core.prefetch import ahead
 from workflow_scripts.core.images import decode
 from workflow_scripts.core.models import ModelCard
 from workflow_scripts.core.preprocess import Preprocess

@@ -1,12 +1,11 @@
 """What people decided, as input: reviews made on a page, and lists of images to leave out."""
 
-import csv
-import io
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.core.csv_input import read_csv_rows
 from workflow_scripts.core.step import StepError
 
 
@@ -36,7 +35,7 @@ class Reviews:
         """
         self._by_content: dict[tuple[str, str], Review] = {}
         self._used: set[Review] = set()
-        for number, row in _read(path, ("sha256", "path", "decision")) if path else ():
+        for number, row in read_csv_rows(path, ("sha256", "path", "decision")) if path else ():
             review = Review(row["sha256"].strip().lower(), row["path"], row["decision"].strip().lower())
             if review.decision not in decisions or not review.sha256:
                 raise StepError(f"{path}, line {number}: needs a sha256 and a decision ({' or '.join(decisions)}), has {row['decision']!r}")
@@ -77,7 +76,7 @@ class Exclusions:
         for entry in settings:
             columns = ("sha256",) if entry["by"] == "sha256" else ("path", "s3_key")
             values = set()
-            for _, row in _read(Path(entry["csv"]), columns, at_least_one=True):
+            for _, row in read_csv_rows(Path(entry["csv"]), any_of=columns):
                 value = next(row[name] for name in columns if name in row)
                 values.add(value.removeprefix(entry["strip_prefix"]) if entry["by"] == "path" else value.lower())
             found._lists.append((entry["csv"], entry["by"], frozenset(values - {""})))
@@ -106,22 +105,3 @@ class Exclusions:
                 idle[by].append(name)
         for by, names in idle.items():
             raise StepError(f"exclude: {', '.join(names)}: matches no image by {by}; check `by` and `strip_prefix`, or take the list out")
-
-
-def _read(path: Path, columns: tuple[str, ...], *, at_least_one: bool = False) -> list[tuple[int, dict[str, str]]]:
-    """The rows that are not empty, each with the number of its last line; a row that ends early has empty values."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise StepError(f"{path}: no such file") from error
-    except UnicodeDecodeError as error:
-        raise StepError(f"{path}: is no UTF-8; save it again as `CSV UTF-8`") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""), restval="", strict=True)
-    names = reader.fieldnames or []
-    if not (any if at_least_one else all)(name in names for name in columns):
-        wanted = (" or " if at_least_one else " and ").join(columns)
-        raise StepError(f"{path}: needs {wanted} among its columns, has {', '.join(names)}")
-    try:
-        return [(reader.line_num, row) for row in reader if any(row.values())]
-    except csv.Error as error:
-        raise StepError(f"{path}, line {reader.reader.line_num}: {error}") from error

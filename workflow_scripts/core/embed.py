@@ -1,30 +1,26 @@
 """From listed objects to vectors: read and decode ahead in threads, skip what is known, encode in full batches, in order.
 
-    storage → read, hash, decode (threads) → batches → vectors, one result an item, in the order of the items
+    storage → fetch (many threads, that wait) → hash, decode (a thread a core) → batches → vectors, one result an item, in the
+    order of the items
 
 Holds a bounded number of images, knows no pipeline, and works from a notebook.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 
 from workflow_scripts.core import clip
-from workflow_scripts.core.cache import EmbeddingCache, Known, LocatorCache, locator
+from workflow_scripts.core.cache import EmbeddingCache, Known, LocatorCache, ThumbnailCache, locator
 from workflow_scripts.core.embeddings import Vectors, digest
-from workflow_scripts.core.images import DECODE_VERSION, DecodeError, content_hash, decode
+from workflow_scripts.core.images import DECODE_VERSION, DecodeError, content_hash, decode, largest_file, thumbnail
 from workflow_scripts.core.models import ModelCard
+from workflow_scripts.core.prefetch import ahead
 from workflow_scripts.core.preprocess import Pixels, Preprocess
 from workflow_scripts.core.step import log
 from workflow_scripts.core.storage import Item, Storage, StorageError
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -50,27 +46,18 @@ class Embedded:
 
 @dataclass(slots=True)
 class _Reading:
-    """An item on its way: `pixels` [views, size, size, 3] wait for the encoder unless the result is known."""
+    """An item on its way; unless its result is known, `data` waits for decoding, then `pixels` [views, size, size, 3] for the encoder."""
 
     result: Embedded
     locator: bytes
-    was_read: bool
+    was_read: bool = False
+    data: bytes | None = None
     pixels: Pixels | None = None
+    thumbnail: bytes | None = None
 
 
-def ahead(function: Callable[[S], T], items: Iterable[S], *, threads: int, depth: int) -> Iterator[T]:
-    """`map` in threads, in order, at most `depth` results ahead of the consumer."""
-    source = iter(items)
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[T]] = deque(pool.submit(function, item) for item in islice(source, depth))
-        try:
-            while waiting:
-                result = waiting.popleft().result()
-                waiting.extend(pool.submit(function, item) for item in islice(source, 1))
-                yield result
-        finally:
-            # A consumer that stops early does not wait for what nobody will take.
-            pool.shutdown(wait=False, cancel_futures=True)
+def _data_size(reading: _Reading) -> int:
+    return len(reading.data or b"")
 
 
 class Embedder:
@@ -94,8 +81,12 @@ class Embedder:
         device: str,
         batch: int | str,
         threads: int,
+        thumbnail_share: float = 0.0,
     ) -> None:
-        """Open the cache for this model; the model itself is loaded when the first unknown image arrives."""
+        """Open the cache for this model; the model itself is loaded when the first unknown image arrives.
+
+        `thumbnail_share`: of which part of the images, chosen by their content, the cache keeps a thumbnail from this decode.
+        """
         self._card = card
         self._device, self._precision = clip.resolve_device(device)
         self.fingerprint = clip.fingerprint(card, views=views, decode=decode_mode, precision=self._precision)
@@ -114,6 +105,8 @@ class Embedder:
         self._batch = batch
         self._threads = threads
         self._vectors = EmbeddingCache(cache_root, self.fingerprint)
+        self._thumbnails = ThumbnailCache(cache_root)
+        self._thumbnail_share = thumbnail_share
         self._encoder: clip.ImageEncoder | None = None
         self.counts: Counter[str] = Counter(dict.fromkeys(("known", "read", "decoded", "encoded", "forwards", "errors"), 0))
 
@@ -132,37 +125,59 @@ class Embedder:
         self._locators = LocatorCache(self._cache_root, contract, names)
         batch = clip.AUTO_BATCH[self._device] if self._batch == "auto" else int(self._batch)
         log.info("embedding %d items, fingerprint %s", len(items), self.fingerprint)
-        readings = ahead(
-            lambda pair: self._read(*pair, storage), zip(items, names, strict=True), threads=self._threads, depth=2 * batch + self._threads
+        # Reads wait for a disk or a network, decoding keeps a core busy: each has its own threads.
+        reads = storage.reads_at_once
+        fetched = ahead(
+            lambda pair: self._fetch(*pair, storage),
+            zip(items, names, strict=True),
+            threads=reads,
+            depth=2 * reads,
+            weight=lambda pair: pair[0].size,
         )
+        readings = ahead(self._decode, fetched, threads=self._threads, depth=2 * batch + self._threads, weight=_data_size)
         try:
             yield from self._encode(readings, batch)
         finally:
             self._vectors.flush()
+            self._thumbnails.flush()
             # After the vectors: a locator without its vector costs one more read, nothing worse.
             self._locators.flush()
 
-    def _read(self, item: Item, name: bytes, storage: Storage) -> _Reading:
-        """Runs in a thread: what is known of the item, else its pixels, else why there are none."""
-        result = Embedded(item)
+    def _fetch(self, item: Item, name: bytes, storage: Storage) -> _Reading:
+        """Runs in a reading thread: what is known of the item, else its bytes, else why there are none."""
+        reading = _Reading(Embedded(item), name)
         seen = self._locators.get(name)
-        if seen is not None and self._recall(result, seen["sha256"], seen["error"]):
-            return _Reading(result, name, was_read=False)
+        if seen is not None and self._recall(reading.result, seen["sha256"], seen["error"]):
+            return reading
+        reading.was_read = True
+        if item.size > largest_file(self._max_pixels):
+            reading.result.error = str(DecodeError("too large"))
+            return reading
         try:
-            data = storage.read(item)
+            reading.data = storage.read(item)
         except StorageError as error:
-            result.error = f"download: {error}"
-            return _Reading(result, name, was_read=True)
-        sha256 = content_hash(data)
+            reading.result.error = f"download: {error}"
+        return reading
+
+    def _decode(self, reading: _Reading) -> _Reading:
+        """Runs in a decoding thread: what is known of the content, else its pixels, else why there are none."""
+        data, reading.data = reading.data, None
+        if data is None:
+            return reading
+        result, sha256 = reading.result, content_hash(data)
         if self._recall(result, sha256, None):
-            return _Reading(result, name, was_read=True)
+            return reading
+        result.sha256 = sha256
         try:
             decoded = decode(data, max_pixels=self._max_pixels, min_side=self._min_side)
         except DecodeError as error:
-            result.sha256, result.error = sha256, str(error)
-            return _Reading(result, name, was_read=True)
-        result.sha256, result.width, result.height = sha256, decoded.width, decoded.height
-        return _Reading(result, name, was_read=True, pixels=self._preprocess(decoded.image))
+            result.error = str(error)
+            return reading
+        result.width, result.height = decoded.width, decoded.height
+        reading.pixels = self._preprocess(decoded.image)
+        if int(sha256[:8], 16) < self._thumbnail_share * 2**32:
+            reading.thumbnail = thumbnail(decoded.image)
+        return reading
 
     def _recall(self, result: Embedded, sha256: str, error: str | None) -> bool:
         """Fill in what earlier work knows of this content; False when it knows nothing."""
@@ -217,6 +232,8 @@ class Embedder:
 
     def _finish(self, reading: _Reading) -> Embedded:
         result = reading.result
+        if reading.thumbnail is not None and result.sha256 is not None:
+            self._thumbnails.add(result.sha256, reading.thumbnail)
         if reading.pixels is not None:
             self.counts["decoded"] += 1
             if result.vectors is None and result.sha256 is not None and not self._recall(result, result.sha256, None):

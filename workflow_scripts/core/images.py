@@ -29,6 +29,7 @@ from workflow_scripts.core.colour import to_srgb
 DECODE_VERSION = 1  # bumped by hand when pixels change
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tiff", ".tif")
 DEFAULT_MAX_PIXELS = 200_000_000
+THUMBNAIL_SIDE = 160  # pixels of the longest side
 _TEXT_LIMIT = 200  # characters of a plug-in's message that an error keeps
 # Pillow's classes are called directly: Image.open would try loaders that start programs, puts memory addresses into its
 # messages and reads the further pictures' index of an MPO, which can be broken where the first picture is not.
@@ -83,6 +84,11 @@ def content_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def largest_file(max_pixels: int) -> int:
+    """The bytes above which a file cannot hold an image of so many pixels, and need not be read: 16 a pixel, 64 MiB of metadata."""
+    return 16 * max_pixels + (64 << 20)
+
+
 def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, min_side: int | None = None) -> Decoded:
     """Decode a file's bytes by the contract of this module. Safe to call from many threads.
 
@@ -119,16 +125,16 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, min_side: int |
     return Decoded(rgb, width, height)
 
 
-def thumbnail(image: Image.Image, side: int, *, quality: int = 80) -> bytes:
+def thumbnail(image: Image.Image, side: int = THUMBNAIL_SIDE, *, quality: int = 85) -> bytes:
     """Shrink an image for a page; the same image gives the same bytes.
 
     Args:
         image: RGB, as `decode` gives it.
         side: pixels of the longest side at most; a smaller image keeps its size.
-        quality: of WebP, 0 to 100.
+        quality: of JPEG, 0 to 100.
 
     Returns:
-        A WebP file without metadata.
+        A JPEG file without metadata.
 
     Raises:
         ValueError: `side` is below 1.
@@ -138,10 +144,10 @@ def thumbnail(image: Image.Image, side: int, *, quality: int = 80) -> bytes:
         raise ValueError(msg)
     scale = min(1.0, side / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    # The reducing gap makes large images several times faster, at no difference that is visible.
-    small = image if size == image.size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    # Averaged down to less than twice the size first: three times faster than Lanczos, at no difference that matters here.
+    small = image if size == image.size else image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=quality, method=4, icc_profile=b"")
+    small.save(buffer, "JPEG", quality=quality, icc_profile=b"", exif=b"")
     return buffer.getvalue()
 
 

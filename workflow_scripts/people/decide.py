@@ -62,7 +62,7 @@ class Decider:
             "image_id": manifests.image_id(key),
             "s3_key": key,
             "s3_uri": self._source.uri(key),
-            "https_url": "",
+            "https_url": self._source.https_url(key),
             "presigned_url": "",
             "people_prob": f"{score['people_prob']:.6f}",
             "size": str(listed["size"]),
@@ -112,9 +112,7 @@ def run_metadata(run: dict[str, Any], card: ModelCard, shard: int, found: dict[s
     return {
         "run_id": run["run_id"],
         "timestamp_utc": None,
-        "bucket": None,
-        "region": None,
-        "src_prefix": run["source"],
+        **manifests.describe_source(run["source"], run["store"]),
         "dst_prefix": None,
         "shard_index": shard,
         "shard_count": run["shard_count"],
@@ -134,23 +132,23 @@ def run_metadata(run: dict[str, Any], card: ModelCard, shard: int, found: dict[s
 
 
 def decide(
-    settings: dict[str, Any], listing: Path, scores: list[Path], card: ModelCard, reviews: Path | None, folder: Path
+    settings: dict[str, Any], listing: Path, scores: dict[int, Path], card: ModelCard, reviews: Path | None, folder: Path
 ) -> Counter[str]:
-    """Write the manifests of every shard below `folder`; gives the counts over all.
+    """Write the manifests of shards below `folder`; gives the counts over all.
 
     Args:
         settings: of the run.
         listing: table of all objects.
-        scores: a table for each shard, in order.
+        scores: the table of each shard to decide on, by its number.
         card: of the model that scored.
         reviews: CSV of a person's decisions, if there is one.
         folder: for the shard folders.
     """
     decisions, exclusions = Reviews(reviews, DECISIONS), Exclusions.read(settings["exclude"])
-    decider = Decider(open_storage(settings["source"]), settings["threshold"], decisions, exclusions)
+    decider = Decider(open_storage(settings["source"], settings["store"]), settings["threshold"], decisions, exclusions)
     totals: Counter[str] = Counter()
-    for shard, table in progress(enumerate(scores), total=len(scores), unit="shards"):
-        out = folder / manifests.shard_name(shard, len(scores))
+    for shard, table in progress(scores.items(), total=len(scores), unit="shards"):
+        out = folder / manifests.shard_name(shard, settings["shard_count"])
         found = decide_shard(decider, read_shard(listing, shard), table, out)
         manifests.write_json(out / "run_metadata.json", run_metadata(settings, card, shard, found))
         totals.update(found["counts"])
@@ -162,8 +160,7 @@ def decide(
 
 if job := globals().get("snakemake"):
     with step(job.log[0]):
-        files = job.input
-        tables, reviewed = [Path(path) for path in files.scores], [Path(path) for path in files.reviews]
+        files, run, shards = job.input, job.params.run, job.params.shards
+        tables, reviewed = dict(zip(shards, map(Path, files.scores), strict=True)), [Path(path) for path in files.reviews]
         out_folder = Path(job.params.folder)
-        counts = decide(job.params.run, Path(files.listing), tables, ModelCard.read(files.model), next(iter(reviewed), None), out_folder)
-        report_counts(**counts)
+        report_counts(**decide(run, Path(files.listing), tables, ModelCard.read(files.model), next(iter(reviewed), None), out_folder))

@@ -11,9 +11,10 @@ from workflow_scripts.core.embed import Embedder
 from workflow_scripts.core.embeddings import embedding_schema, write_table
 from workflow_scripts.core.models import ModelCard
 from workflow_scripts.core.step import progress, report_counts, step
-from workflow_scripts.core.storage import Item, Storage, open_storage
-from workflow_scripts.people.list_objects import SCAN, read_shard
+from workflow_scripts.core.storage import Storage, open_storage
+from workflow_scripts.people.list_objects import SCAN, items_to_scan, listing_counts, read_shard
 
+THUMBNAILS = 100_000  # of a run at most are kept from the decode that happens anyway; what a page lacks it fetches
 KEYS = (("key", pa.string()), ("etag", pa.string()))
 
 
@@ -22,8 +23,7 @@ def embed_shard(listing: Path, shard: int, source: Storage, embedder: Embedder, 
 
     Gives the embedder's counts.
     """
-    to_scan = (row for row in read_shard(listing, shard) if row["outcome"] == SCAN)
-    items = [Item(row["key"], row["size"], row["etag"], row["last_modified"]) for row in to_scan]
+    items = list(items_to_scan(read_shard(listing, shard)))
     ledger = Ledger((item.key for item in items), ("embedded", "errors"))
     schema = embedding_schema(KEYS, embedder.description | {"shard": shard})
 
@@ -43,7 +43,8 @@ def embed_shard(listing: Path, shard: int, source: Storage, embedder: Embedder, 
 
 if job := globals().get("snakemake"):
     with step(job.log[0]):
-        model = ModelCard.read(job.input.model)
-        model_embedder = Embedder(model, **job.params.embedding, **job.params.machine)
-        inputs = Path(job.input.listing), int(job.wildcards.shard), open_storage(job.params.source)
-        report_counts(**embed_shard(*inputs, model_embedder, Path(job.output[0])))
+        model, listed = ModelCard.read(job.input.model), Path(job.input.listing)
+        share = min(1.0, THUMBNAILS / max(1, listing_counts(listed)[SCAN]))
+        model_embedder = Embedder(model, **job.params.embedding, **job.params.machine, thumbnail_share=share)
+        images = open_storage(job.params.source["source"], job.params.source["store"])
+        report_counts(**embed_shard(listed, int(job.wildcards.shard), images, model_embedder, Path(job.output[0])))

@@ -2,19 +2,24 @@
 
 import hashlib
 import heapq
+import json
+import shutil
+import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator
+from itertools import islice, pairwise
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workflow_scripts.core.images import IMAGE_EXTENSIONS
-from workflow_scripts.core.step import StepError, atomic_output, report_counts, step
-from workflow_scripts.core.storage import Item, Storage, is_valid_key, open_storage, printable_key
+from workflow_scripts.core.step import StepError, atomic_output, check_not_orphaned, log, report_counts, step
+from workflow_scripts.core.storage import Item, Storage, StorageError, is_bucket, is_valid_key, open_storage, printable_key
+from workflow_scripts.people.share_listing import fetch_listing
 
 SCAN, NOT_SAMPLED, SKIPPED, ERROR = "scan", "not_sampled", "skipped", "error"
 SCHEMA = pa.schema(
@@ -28,6 +33,8 @@ SCHEMA = pa.schema(
         ("detail", pa.string()),
     ]
 )
+CHUNK = 250_000  # rows held as Python objects; a listing of any size takes the memory of a chunk and of a shard
+ROW_GROUP = 65_536
 
 
 def shard_of(key: str, shard_count: int) -> int:
@@ -40,8 +47,8 @@ def list_objects(source: Storage, output: Path, *, shard_count: int, max_images:
 
     Args:
         source: what to list.
-        output: Parquet table of `SCHEMA`. `outcome` is `scan`, `not_sampled`, `skipped` (`detail`: the extension) or `error`
-            (`detail`: `list: …`).
+        output: Parquet table of `SCHEMA`, with the counts in its metadata. `outcome` is `scan`, `not_sampled`, `skipped`
+            (`detail`: the extension) or `error` (`detail`: `list: …`).
         shard_count: into how many shards.
         max_images: size of the sample, 0 for all.
         sample_seed: of the sample.
@@ -49,44 +56,129 @@ def list_objects(source: Storage, output: Path, *, shard_count: int, max_images:
     Raises:
         StepError: the source is not there, or holds no image.
     """
-    rows = [_row(item, shard_count) for item in source.list()]
-    if max_images:
-        _sample(rows, max_images, sample_seed)
-    counts = Counter(row["outcome"] for row in rows)
-    if not counts[SCAN]:
-        raise StepError(f"{source.location}: none of its {len(rows)} files is an image ({' '.join(IMAGE_EXTENSIONS)})")
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    # Stable, and the listing comes in the order of keys: each shard is one stretch of the table.
-    order = pc.sort_indices(table, sort_keys=[("shard", "ascending"), ("key", "ascending")])
-    with atomic_output(output) as partial:
-        pq.write_table(table.take(order), partial, compression="zstd", row_group_size=65_536)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for left in output.parent.glob(".listing-*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".listing-", dir=output.parent) as spill:
+        sample = Sample(max_images, sample_seed)
+        parts: list[pa.Table] = []
+        counts: Counter[str] = Counter()
+        for table in _chunks(source.list(), shard_count, sample):
+            parts.append(_write_part(table, Path(spill) / f"{len(parts)}.arrow"))
+            counts.update(table["outcome"].to_pylist())
+            log.info("listed %d objects", counts.total())
+            check_not_orphaned()
+        if 0 < max_images < counts[SCAN]:
+            counts |= {NOT_SAMPLED: counts[SCAN] - max_images, SCAN: max_images}
+        if not counts[SCAN]:
+            raise StepError(f"{source.location}: none of its {counts.total()} files is an image ({' '.join(IMAGE_EXTENSIONS)})")
+        schema = SCHEMA.with_metadata({"counts": json.dumps(counts, sort_keys=True)})
+        with atomic_output(output) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+            for shard in range(shard_count):
+                for piece in _merge_shard(parts, shard):
+                    writer.write_table(sample.mark(piece).cast(schema), row_group_size=ROW_GROUP)
     return dict(counts)
 
 
-def _row(item: Item, shard_count: int) -> dict[str, Any]:
+def _chunks(items: Iterable[Item], shard_count: int, sample: "Sample") -> Iterator[pa.Table]:
+    """The listing in tables of at most `CHUNK` rows; every key that may be sampled is shown to the sample."""
+    rows = (_row(item, shard_count) for item in items)
+    while chunk := list(islice(rows, CHUNK)):
+        table = pa.table(
+            [pa.array(column, field.type) for column, field in zip(zip(*chunk, strict=True), SCHEMA, strict=True)], schema=SCHEMA
+        )
+        sample.see(row[0] for row in chunk if row[5] == SCAN)
+        yield table
+
+
+def _row(item: Item, shard_count: int) -> tuple[Any, ...]:
     key = item.key if is_valid_key(item.key) else printable_key(item.key)
     outcome, detail = SCAN, ""
-    suffix = PurePosixPath(key).suffix.lower()
+    stem, _, suffix = key.rsplit("/", 1)[-1].rpartition(".")
+    suffix = f".{suffix.lower()}" if stem and suffix else ""
     if suffix not in IMAGE_EXTENSIONS:
         outcome, detail = SKIPPED, suffix or "(none)"
     elif key != item.key:
         outcome, detail = ERROR, "list: the name is no UTF-8; rename the file"
-    shard = shard_of(key, shard_count)
-    values = (key, item.size, item.etag, item.last_modified, shard, outcome, detail)
-    return dict(zip(SCHEMA.names, values, strict=True))
+    return key, item.size, item.etag, item.last_modified, shard_of(key, shard_count), outcome, detail
 
 
-def _sample(rows: list[dict[str, Any]], size: int, seed: int) -> None:
-    """Keep the `size` images whose hashes come first: the same for any shard count, and mostly the same when images come."""
+def _write_part(table: pa.Table, path: Path) -> pa.Table:
+    """A chunk on disk, sorted by shard and within it as it came; read back by page."""
+    table = table.take(np.argsort(table["shard"].to_numpy(), kind="stable"))
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+        writer.write_table(table)
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
-    def rank(row: dict[str, Any]) -> bytes:
-        return hashlib.sha256(f"{seed}\0{row['key']}".encode()).digest()
 
-    candidates = [row for row in rows if row["outcome"] == SCAN]
-    chosen = {row["key"] for row in heapq.nsmallest(size, candidates, key=rank)}
-    for row in candidates:
-        if row["key"] not in chosen:
-            row["outcome"] = NOT_SAMPLED
+def _merge_shard(parts: list[pa.Table], shard: int) -> Iterator[pa.Table]:
+    """The rows of a shard, by key. Most stores list in the order of keys, so that the parts follow each other; else they are sorted."""
+    pieces = []
+    for part in parts:
+        shards = part["shard"].to_numpy()
+        first, last = np.searchsorted(shards, shard, "left"), np.searchsorted(shards, shard, "right")
+        if last > first:
+            pieces.append(part.slice(first, last - first))
+    sorted_pieces = all(piece["key"].combine_chunks().equals(piece["key"].combine_chunks().sort()) for piece in pieces)
+    if sorted_pieces and all(one["key"][-1].as_py().encode() < other["key"][0].as_py().encode() for one, other in pairwise(pieces)):
+        yield from pieces
+    elif pieces:
+        yield pa.concat_tables(pieces).sort_by("key")
+
+
+class Sample:
+    """The images whose hashes come first: the same for any number of shards, and mostly the same when images come."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        """A sample of so many images; 0 takes all."""
+        self._size = size
+        self._seed = seed
+        self._worst_first: list[int] = []  # negated ranks of the best so far, a heap
+
+    def rank(self, key: str) -> int:
+        """Where a key stands: a number that depends on nothing but seed and key."""
+        return int.from_bytes(hashlib.sha256(f"{self._seed}\0{key}".encode()).digest()[:16], "big")
+
+    def see(self, keys: Iterable[str]) -> None:
+        """Take notice of candidates."""
+        for key in keys if self._size else ():
+            if len(self._worst_first) < self._size:
+                heapq.heappush(self._worst_first, -self.rank(key))
+            else:
+                heapq.heappushpop(self._worst_first, -self.rank(key))
+
+    def mark(self, table: pa.Table) -> pa.Table:
+        """The table with the outcome of what is not in the sample changed; for when all were seen."""
+        if not self._size or not self._worst_first:
+            return table
+        limit = -self._worst_first[0]
+        rows = zip(table["key"].to_pylist(), table["outcome"].to_pylist(), strict=True)
+        outcomes = [NOT_SAMPLED if outcome == SCAN and self.rank(key) > limit else outcome for key, outcome in rows]
+        return table.set_column(table.schema.get_field_index("outcome"), "outcome", pa.array(outcomes, pa.string()))
+
+
+def check_access(source: Storage, listing: Path, targets: Iterable[Storage]) -> None:
+    """Find out before the long work what a bucket would refuse after it: reading an object, writing beside the images.
+
+    Raises:
+        StepError: naming the place and what is refused.
+    """
+    if is_bucket(source.location):
+        first = next(items_to_scan(row for batch in pq.ParquetFile(listing).iter_batches(1024) for row in batch.to_pylist()))
+        try:
+            source.read(first)
+        except StorageError as error:
+            if "denied" in str(error):
+                raise StepError(f"{source.location}: may be listed but not read ({first.key}: {error}); allow s3:GetObject") from error
+    for target in targets:
+        if is_bucket(target.location):
+            target.prepare()
+
+
+def listing_counts(listing: Path) -> dict[str, int]:
+    """The counts by outcome that a listing was written with."""
+    counts: dict[str, int] = json.loads(pq.read_schema(listing).metadata[b"counts"])
+    return counts
 
 
 def read_shard(listing: Path, shard: int) -> Iterator[dict[str, Any]]:
@@ -96,8 +188,18 @@ def read_shard(listing: Path, shard: int) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
+def items_to_scan(rows: Iterable[dict[str, Any]]) -> Iterator[Item]:
+    """Those of a listing's rows that are to be embedded."""
+    return (Item(row["key"], row["size"], row["etag"], row["last_modified"]) for row in rows if row["outcome"] == SCAN)
+
+
 if job := globals().get("snakemake"):
     with step(job.log[0]):
-        params = job.params.listing
-        options = {name: params[name] for name in ("shard_count", "max_images", "sample_seed")}
-        report_counts(**list_objects(open_storage(params["source"]), Path(job.output[0]), **options))
+        params, target = job.params.listing, Path(job.output[0])
+        store, written = params["store"], job.params.machine["written"]
+        if shared := job.params.published:
+            report_counts(rows=fetch_listing(shared, open_storage(shared["manifests"], store), job.params.shards, target))
+        else:
+            options = {name: params[name] for name in ("shard_count", "max_images", "sample_seed")}
+            report_counts(**list_objects(open_storage(params["source"], store), target, **options))
+        check_access(open_storage(params["source"], store), target, [open_storage(place, store) for place in written])

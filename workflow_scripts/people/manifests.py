@@ -10,6 +10,7 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from workflow_scripts.core.step import atomic_text
+from workflow_scripts.core.storage import is_bucket, parse_location
 
 COLUMNS = (
     "image_id",
@@ -121,6 +122,14 @@ def write_id_lists(removed: Path, ids: Path, urls: Path) -> tuple[int, int]:
     """Write the ids and the URIs of a removed table, in its order; gives both numbers."""
     id_count = write_lines(ids, (row["image_id"] for row in read_csv(removed)))
     return id_count, write_lines(urls, (row["s3_uri"] for row in read_csv(removed)))
+
+
+def describe_source(source: str, store: dict[str, Any]) -> dict[str, Any]:
+    """Where a run's images come from, as metadata says it: bucket and region are null for a folder."""
+    if not is_bucket(source):
+        return {"bucket": None, "region": None, "src_prefix": source}
+    bucket, prefix = parse_location(source)
+    return {"bucket": bucket, "region": store.get("region"), "src_prefix": prefix}
 
 
 def version() -> str:

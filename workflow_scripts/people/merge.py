@@ -15,16 +15,28 @@ from workflow_scripts.people import manifests
 from workflow_scripts.people.list_objects import SCAN, shard_of
 
 # What all shards must share for their decisions to stand in one table.
-SHARED = ("run_id", "src_prefix", "shard_count", "threshold", "max_images", "model", "prompts", "workflow_version", "config_digest")
+SHARED = (
+    "run_id",
+    "bucket",
+    "src_prefix",
+    "shard_count",
+    "threshold",
+    "max_images",
+    "model",
+    "prompts",
+    "workflow_version",
+    "config_digest",
+)
+TABLES = {"removed": "removed.csv", "kept": "kept.csv", "errors": "errors.csv"}
 COLLISIONS_SHOWN = 20
 
 
-def merge(shards: Path, listing: Path, shard_count: int, output: Path) -> dict[str, int]:
+def merge(shards: Path, listing: Path | None, shard_count: int, output: Path) -> dict[str, int]:
     """Merge `shards/shard-…/` into `output/`; gives the counts of the merge.
 
     Args:
         shards: folder of the shard folders.
-        listing: table of all objects, against which every shard is checked.
+        listing: table of all objects, against which every shard is checked; None where only manifests were sent here.
         shard_count: how many shards there must be.
         output: folder of the aggregate files.
 
@@ -35,7 +47,9 @@ def merge(shards: Path, listing: Path, shard_count: int, output: Path) -> dict[s
     folders = [shards / manifests.shard_name(number, shard_count) for number in range(shard_count)]
     metadata = _read_metadata(folders)
     for number, folder in enumerate(folders):
-        _check_shard(folder, number, shard_count, listing, metadata[number]["counts"])
+        found = _check_shard(folder, number, shard_count, metadata[number]["counts"])
+        if listing is not None:
+            _check_listed(folder, number, listing, metadata[number]["counts"], found)
     for name in ("removed", "kept"):
         merged = heapq.merge(*(manifests.read_csv(folder / f"{name}.csv") for folder in folders), key=manifests.order)
         manifests.write_csv(output / f"{name}_all.csv", manifests.COLUMNS, merged)
@@ -64,8 +78,8 @@ def _merged_metadata(
     return {
         "run_id": shards[0]["run_id"],
         "timestamp_utc": None,
-        "bucket": None,
-        "region": None,
+        "bucket": shards[0]["bucket"],
+        "region": shards[0]["region"],
         "manifest_root": None,
         "output_prefix": None,
         "counts": counts,
@@ -90,19 +104,27 @@ def _read_metadata(folders: list[Path]) -> list[dict[str, Any]]:
     return found
 
 
-def _check_shard(folder: Path, number: int, shard_count: int, listing: Path, counts: dict[str, int]) -> None:
-    """Every image that was to be scanned stands in exactly one of the shard's tables, and in this shard."""
-    tables = {"removed": "removed.csv", "kept": "kept.csv", "errors": "errors.csv"}
-    keys = {name: [row["s3_key"] for row in manifests.read_csv(folder / file)] for name, file in tables.items()}
-    wrong = [key for found in keys.values() for key in found if shard_of(key, shard_count) != number]
+def _check_shard(folder: Path, number: int, shard_count: int, counts: dict[str, int]) -> dict[str, list[str]]:
+    """Every image stands in one of the shard's tables, and in this shard, and the metadata counts them right; gives the keys by table."""
+    keys = {name: [row["s3_key"] for row in manifests.read_csv(folder / file)] for name, file in TABLES.items()}
+    everything = [key for found in keys.values() for key in found]
+    wrong = [key for key in everything if shard_of(key, shard_count) != number]
     if wrong:
         raise AccountingError(f"{folder}: holds keys of other shards: {', '.join(wrong[:10])}")
-    listed = pq.read_table(listing, filters=[("shard", "=", number)], columns=["key", "outcome"])
-    ledger = Ledger(listed["key"].to_pylist(), (*tables, "untouched"))
+    ledger = Ledger(dict.fromkeys(everything), TABLES)
     for name, found in keys.items():
         ledger.add(name, found)
         if len(found) != counts[name]:
-            raise AccountingError(f"{folder}: {tables[name]} has {len(found)} rows, its metadata says {counts[name]}")
+            raise AccountingError(f"{folder}: {TABLES[name]} has {len(found)} rows, its metadata says {counts[name]}")
+    return keys
+
+
+def _check_listed(folder: Path, number: int, listing: Path, counts: dict[str, int], keys: dict[str, list[str]]) -> None:
+    """Every image that was to be scanned stands in a table of the shard, and nothing else does."""
+    listed = pq.read_table(listing, filters=[("shard", "=", number)], columns=["key", "outcome"])
+    ledger = Ledger(listed["key"].to_pylist(), (*TABLES, "untouched"))
+    for name, found in keys.items():
+        ledger.add(name, found)
     seen = {key for found in keys.values() for key in found}
     # What may stand in no table: not an image, not in the sample, or on an exclusion list.
     left = [key for key in listed["key"].to_pylist() if key not in seen]

@@ -1,8 +1,9 @@
 """What the settings of every pipeline share: strictness, models, lists of excluded images."""
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SLUG = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}$"
 Slug = Annotated[str, Field(pattern=SLUG)]
@@ -26,6 +27,27 @@ class ClipModel(Strict):
         description="open_clip tag (fetched once), a weights file, or a folder with open_clip_config.json and weights.",
     )
     sha256: Sha256 | None = Field(None, description="sha256 of the weights file. Required for a local path; pins the download of a tag.")
+
+
+class Store(Strict):
+    """How the buckets of a run are reached. Keys and secrets stand in no setting: they come from the standard AWS chain."""
+
+    region: str | None = Field(None, description="Region of the buckets; default AWS_DEFAULT_REGION, else us-east-1.")
+    endpoint_url: str | None = Field(
+        None, description="For stores that speak S3 but are not Amazon's (MinIO, Ceph, Swift, R2): where they answer."
+    )
+    addressing: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="Where the bucket stands in addresses: path, virtual host, or what suits the endpoint."
+    )
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> "Store":
+        address = urlsplit(self.endpoint_url or "https://amazon")
+        if address.username or address.password or address.query:
+            raise ValueError("endpoint_url holds a key or a secret; take it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError("endpoint_url is no address; write https://host:port")
+        return self
 
 
 class Exclude(Strict):

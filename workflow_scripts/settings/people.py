@@ -6,8 +6,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.settings.base import ClipModel, Exclude, Fraction, Slug, Strict
+from workflow_scripts.core.storage import is_bucket, parse_location
+from workflow_scripts.core.storage.s3 import SCHEME
+from workflow_scripts.settings.base import ClipModel, Exclude, Fraction, Slug, Store, Strict
 
+DEFAULT_REGION = "us-east-1"
 POSITIVE = (
     "a photo of a person",
     "a photo of a human",
@@ -27,9 +30,17 @@ class Prompts(Strict):
     negative: list[str] = Field(list(NEGATIVE), min_length=1, description="Texts that describe an image without.")
 
 
-class PeopleDefaults(Strict):
+class Presigned(Strict):
+    """Links in the published manifests by which anybody can open an image of a bucket for a time."""
+
+    on: bool = Field(False, description="Put a presigned link beside every removed and kept image, in the published copy alone.")
+    expires_seconds: int = Field(604_800, ge=1, le=604_800, description="How long a link lives; a week is the longest that S3 allows.")
+
+
+class PeopleDefaults(Store):
     """What every run uses unless it says otherwise."""
 
+    snapshot: str = Field("", description="Any text; changing it lists a bucket anew. Folders are looked through at every start.")
     shard_count: int = Field(1, ge=1, le=9999, description="Into how many jobs the embedding is divided; results do not depend on it.")
     threshold: Fraction = Field(0.5, description="An image is removed if and only if its people_prob is at least this.")
     max_images: int = Field(
@@ -52,6 +63,14 @@ class PeopleDefaults(Strict):
     logit_scale: float | Literal["model"] = Field(
         100.0, description="Factor on the margin before the softmax; model = the one it was trained with."
     )
+    presigned: Presigned = Field(default_factory=lambda: Presigned(), description="Presigned links in the published manifests.")
+    labels: str | None = Field(
+        None,
+        min_length=1,
+        description="CSV with what a person saw (key or sha256; label 1 or 0); the report then shows precision and recall.",
+    )
+    label_images: int = Field(400, ge=1, description="How many images the labelling page shows: a sample in the order of `sample_seed`.")
+    wished_recall: Fraction = Field(0.99, description="With labels: the report names the threshold that reaches this recall.")
     exclude: list[Exclude] = Field([], description="Lists of images to leave out, counted as excluded.")
     dry_run: bool = Field(False, description="Write the manifests but copy no image.")
     prune: bool = Field(False, description="Remove from the destination what an earlier run published and this one does not keep.")
@@ -72,16 +91,46 @@ class PeopleDefaults(Strict):
 class PeopleRun(PeopleDefaults):
     """One run: a source, where its cleaned copy goes, and what it does differently from the defaults."""
 
-    source: str = Field(min_length=1, description="Folder with the images. It is only ever read.")
-    destination: str | None = Field(None, description="Folder for the cleaned copy; default {results_root}/{run}/cleaned/train.")
-    manifests: str | None = Field(None, description="Folder for the published manifests; default {results_root}/{run}/cleaned/manifests.")
+    source: str = Field(min_length=1, description="Folder or `s3://bucket/prefix/` with the images. It is only ever read.")
+    destination: str | None = Field(
+        None,
+        description="Folder or `s3://bucket/prefix/` for the cleaned copy; default cleaned/train/ in the source's bucket, or "
+        "{results_root}/{run}/cleaned/train.",
+    )
+    manifests: str | None = Field(
+        None,
+        description="Likewise for the published manifests; default cleaned/manifests/ in the source's bucket, or "
+        "{results_root}/{run}/cleaned/manifests.",
+    )
+    shards: list[int] | None = Field(
+        None, min_length=1, description="With people_shard: the shards (from 0) that this machine works on, where machines share no disk."
+    )
+    published_listing: bool = Field(
+        False, description="With people_shard: take the listing that people_listing published, so that all machines see the same objects."
+    )
 
     @model_validator(mode="after")
-    def _folders_only(self) -> "PeopleRun":
+    def _fits(self) -> "PeopleRun":
         for name in ("source", "destination", "manifests"):
-            if "://" in (getattr(self, name) or ""):
-                raise ValueError(f"{name}: {getattr(self, name)} is no folder; this version reads and writes folders")
+            place = getattr(self, name) or ""
+            if is_bucket(place):
+                try:
+                    parse_location(place)
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from None
+            elif "://" in place:
+                raise ValueError(f"{name}: {place} is neither a folder nor s3://bucket/prefix/")
+        wrong = [number for number in self.shards or () if not 0 <= number < self.shard_count]
+        if wrong or len(set(self.shards or ())) < len(self.shards or ()):
+            raise ValueError(f"shards: {self.shards} must be different numbers from 0 to {self.shard_count - 1} (shard_count - 1)")
+        if (self.shards or self.published_listing) and not is_bucket(self.manifests or self.source):
+            raise ValueError("shards and published_listing are for machines without a shared disk: manifests must be in a bucket")
         return self
+
+    @property
+    def uses_bucket(self) -> bool:
+        """Whether any of its places is in a bucket."""
+        return any(is_bucket(place or "") for place in (self.source, self.destination, self.manifests))
 
 
 class People(Strict):
@@ -105,16 +154,23 @@ class People(Strict):
         """Give every run its places, and refuse those that lie within each other."""
         for name, run in self.runs.items():
             root = f"{self.results_root}/{name}/cleaned"
+            if is_bucket(run.source):
+                root = f"{SCHEME}{parse_location(run.source)[0]}/cleaned"
             fill = {"destination": run.destination or f"{root}/train", "manifests": run.manifests or f"{root}/manifests"}
+            if run.uses_bucket:
+                fill["region"] = run.region or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
             self.runs[name] = run.model_copy(update=fill)
         places = [
-            (f"runs.{name}.{key}", getattr(run, key)) for name, run in self.runs.items() for key in ("source", "destination", "manifests")
+            (f"runs.{name}.{key}", run, getattr(run, key))
+            for name, run in self.runs.items()
+            for key in ("source", "destination", "manifests")
         ]
-        for at, (where, place) in enumerate(places):
-            for other_where, other in places[at + 1 :]:
-                if _overlap(place, other) and not (where.endswith(".source") and other_where.endswith(".source")):
-                    raise ValueError(f"{where} ({place}) and {other_where} ({other}) lie within each other; give each a folder of its own")
-            if where.endswith(".source") and _overlap(place, self.results_root) and _inside(self.results_root, place):
+        for at, (where, run, place) in enumerate(places):
+            for other_where, other_run, other in places[at + 1 :]:
+                both_read = where.endswith(".source") and other_where.endswith(".source")
+                if not both_read and overlap((place, run.endpoint_url), (other, other_run.endpoint_url)):
+                    raise ValueError(f"{where} ({place}) and {other_where} ({other}) lie within each other; give each a place of its own")
+            if where.endswith(".source") and not is_bucket(place) and _inside(self.results_root, place):
                 raise ValueError(f"{where} ({place}) holds results_root ({self.results_root}); results would be listed as sources")
         return self
 
@@ -128,10 +184,18 @@ def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def overlap(one: tuple[str, str | None], other: tuple[str, str | None]) -> bool:
+    """Whether two places, each with the endpoint of its store, are the same or one lies in the other."""
+    (place, endpoint), (other_place, other_endpoint) = one, other
+    if is_bucket(place) != is_bucket(other_place):
+        return False
+    if not is_bucket(place):
+        return _inside(place, other_place) or _inside(other_place, place)
+    (bucket, prefix), (other_bucket, other_prefix) = parse_location(place), parse_location(other_place)
+    same_bucket = (bucket, (endpoint or "").rstrip("/")) == (other_bucket, (other_endpoint or "").rstrip("/"))
+    return same_bucket and (prefix.startswith(other_prefix) or other_prefix.startswith(prefix))
+
+
 def _inside(path: str, folder: str) -> bool:
     path, folder = os.path.realpath(path), os.path.realpath(folder)
     return os.path.commonpath([path, folder]) == folder
-
-
-def _overlap(one: str, other: str) -> bool:
-    return _inside(one, other) or _inside(other, one)

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from workflow_scripts.core import cache as cache_module
+from workflow_scripts.core import segments as segments_module
 from workflow_scripts.core.cache import EmbeddingCache, Known, LocatorCache, locator
 
 WIDTH = 5  # of a vector
@@ -40,8 +40,8 @@ def rows_a_segment(monkeypatch):
     """Set after how many rows a segment is written, whatever the time."""
 
     def set_to(rows):
-        monkeypatch.setattr(cache_module, "FLUSH_ROWS", rows)
-        monkeypatch.setattr(cache_module, "FLUSH_SECONDS", (3600.0, 3600.0))
+        monkeypatch.setattr(segments_module, "FLUSH_ROWS", rows)
+        monkeypatch.setattr(segments_module, "FLUSH_SECONDS", (3600.0, 3600.0))
 
     return set_to
 
@@ -89,7 +89,7 @@ def test_many_segments(tmp_path, rows_a_segment):
 
 def test_rows_wait_for_a_segment_no_longer_than_a_tenth_of_the_job(tmp_path, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(cache_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(segments_module.time, "monotonic", lambda: now[0])
     cache = EmbeddingCache(tmp_path, "fp")
     written = []
     for second in range(1, 3000):

@@ -9,8 +9,17 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from workflow_scripts.core import storage as storage_module
-from workflow_scripts.core.storage import FolderStorage, Item, StorageError, is_valid_key, open_storage, printable_key, tree_fingerprint
+from workflow_scripts.core.storage import (
+    FolderStorage,
+    Item,
+    StorageError,
+    StoreError,
+    folder,
+    is_valid_key,
+    open_storage,
+    printable_key,
+    tree_fingerprint,
+)
 
 SECOND = 1_000_000_000
 BAD_NAME = os.fsdecode(b"caf\xe9.jpg")  # Latin-1, no UTF-8
@@ -92,7 +101,7 @@ def test_folders_that_link_to_each_other_end(tmp_path):
 def test_a_link_to_itself_is_named(tmp_path):
     put(tmp_path, "1.jpg")
     (tmp_path / "self").symlink_to("self")
-    with pytest.raises(StorageError, match=r"self: too many levels of symbolic links; nothing below a source may be left out unseen"):
+    with pytest.raises(StoreError, match=r"self: too many levels of symbolic links; nothing below a source may be left out unseen"):
         keys(tmp_path)
 
 
@@ -100,15 +109,15 @@ def test_a_folder_that_cannot_be_read_is_named(open_folder, without_privileges):
     put(open_folder, "a/1.jpg")
     put(open_folder, "b/2.jpg")
     (open_folder / "b").chmod(0)
-    with without_privileges(), pytest.raises(StorageError, match=rf"^{open_folder}/b: permission denied; nothing below"):
+    with without_privileges(), pytest.raises(StoreError, match=rf"^{open_folder}/b: permission denied; nothing below"):
         keys(open_folder)
 
 
 def test_a_source_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(StorageError, match="nowhere: no such folder"):
+    with pytest.raises(StoreError, match="nowhere: no such folder"):
         FolderStorage(tmp_path / "nowhere").list()
     put(tmp_path, "file")
-    with pytest.raises(StorageError, match="file: no such folder"):
+    with pytest.raises(StoreError, match="file: no such folder"):
         FolderStorage(tmp_path / "file").list()
 
 
@@ -227,7 +236,7 @@ def test_a_copy_that_fails_midway_leaves_nothing(tmp_path, monkeypatch):
         writer.write(reader.read(1))
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(storage_module.shutil, "copyfileobj", fill_the_disk)
+    monkeypatch.setattr(folder.shutil, "copyfileobj", fill_the_disk)
     with pytest.raises(StorageError, match=r"^no space left on device$"):
         copied(tmp_path)
     assert os.listdir(tmp_path / "to" / "x") == []
@@ -265,7 +274,7 @@ def test_prepare_makes_the_folder_or_says_why_not(tmp_path):
     FolderStorage(tmp_path / "a" / "b").prepare()
     assert keys(tmp_path / "a" / "b") == []
     put(tmp_path, "file")
-    with pytest.raises(StorageError, match=r"file/b: not a directory"):
+    with pytest.raises(StoreError, match=r"file/b: not a directory"):
         FolderStorage(tmp_path / "file" / "b").prepare()
 
 
@@ -366,12 +375,33 @@ def test_copies_of_a_tree_have_one_fingerprint(tmp_path):
     assert tree_fingerprint(str(tmp_path / "one")) == tree_fingerprint(str(tmp_path / "two"))
 
 
-def test_only_another_folder_can_be_copied_from(tmp_path):
-    class Bucket:
-        location = "s3://bucket/x"
+class Bucket:
+    """Another kind of store, which holds one object."""
 
-    with pytest.raises(StorageError, match="cannot copy from s3://bucket/x into a folder"):
-        FolderStorage(tmp_path).copy_from(Bucket(), Item("k", 1, "e", ""), "k")
+    location = "s3://bucket/x"
+
+    def read(self, item):
+        return f"the bytes of {item.key}".encode()
+
+
+def test_from_another_kind_of_store_the_bytes_are_written(tmp_path):
+    there = FolderStorage(tmp_path).copy_from(Bucket(), Item("x/k.jpg", 1, "e", ""), "a/k.jpg")
+    assert (tmp_path / "a/k.jpg").read_bytes() == b"the bytes of x/k.jpg"
+    assert there == item_of(tmp_path, "a/k.jpg")
+
+
+@pytest.mark.parametrize("key", ["../out.jpg", "a/../../out.jpg", "/etc/out.jpg", "a//b.jpg", "a/./b.jpg", "a/", "", "nul\0.jpg"])
+def test_a_bucket_s_key_never_leads_out_of_a_folder(tmp_path, key):
+    """In a bucket any text is a key; two keys must not become one file, none a file elsewhere."""
+    inside = FolderStorage(tmp_path / "inside")
+    for act in (
+        lambda: inside.copy_from(Bucket(), Item("k", 1, "e", ""), key),
+        lambda: inside.write(key, b"x"),
+        lambda: inside.delete(key),
+    ):
+        with pytest.raises(StorageError, match="cannot be the path of a file"):
+            act()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_link_that_leads_nowhere_is_listed_and_cannot_be_read(tmp_path):
@@ -385,4 +415,4 @@ def test_a_link_that_leads_nowhere_is_listed_and_cannot_be_read(tmp_path):
 
 def test_a_time_beyond_all_dates_is_written_as_the_last():
     status = SimpleNamespace(st_mtime_ns=300_000_000_000 * 10**9, st_size=1)
-    assert storage_module._item("far.jpg", status).last_modified == "9999-12-31T23:59:59Z"
+    assert folder._item("far.jpg", status).last_modified == "9999-12-31T23:59:59Z"

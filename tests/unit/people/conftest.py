@@ -32,6 +32,7 @@ class Run:
         self.settings = {
             "run_id": "test",
             "source": str(self.source),
+            "store": {},
             "shard_count": 1,
             "threshold": 0.5,
             "max_images": 0,
@@ -66,7 +67,7 @@ class Run:
         return list_objects(open_storage(str(self.source)), self.listing, **options)
 
     def score(self):
-        """A score table for each shard; gives their paths."""
+        """A score table for each shard; gives their paths by number."""
         paths = [self.listing.with_name(f"score-{shard}.parquet") for shard in range(self.shard_count)]
         for shard, path in enumerate(paths):
             rows = []
@@ -77,7 +78,7 @@ class Run:
                     found = {"key": row["key"], "etag": row["etag"], "sha256": self.sha256(row["key"]), "error": error}
                     rows.append(found | {"people_prob": None if error else prob, "margin": margin})
             pq.write_table(pa.Table.from_pylist(rows, schema=score.SCHEMA), path)
-        return paths
+        return dict(enumerate(paths))
 
     def decide(self):
         return decide(self.settings, self.listing, self.score(), self.card, self.reviews, self.decided)
@@ -88,6 +89,7 @@ class Run:
     def publish(self, **changes):
         run = {"destination": str(self.destination), "manifests": str(self.published), "dry_run": False, "prune": False}
         run |= {"prune_max_fraction": 0.2, "allow_copy_errors": False, "batch_size": 16, "threads": 2}
+        run |= {"shards": range(self.shard_count), "presigned": {"on": False, "expires_seconds": 604_800}}
         self.receipt.unlink(missing_ok=True)  # as Snakemake does before it runs a step again
         return publish(self.settings | run | changes, self.decided, self.aggregate, self.receipt)
 

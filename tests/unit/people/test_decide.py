@@ -158,10 +158,10 @@ def test_what_is_not_sampled_is_counted(run):
 def tamper(run, change):
     """Change the rows of the score table, and decide."""
     run.list()
-    (path,) = run.score()
+    path = run.score()[0]
     rows = change(pq.read_table(path).to_pylist())
     pq.write_table(pa.Table.from_pylist(rows, schema=score.SCHEMA), path)
-    return decide(run.settings, run.listing, [path], run.card, None, run.decided)
+    return decide(run.settings, run.listing, {0: path}, run.card, None, run.decided)
 
 
 @pytest.mark.parametrize(

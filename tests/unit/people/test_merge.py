@@ -184,6 +184,7 @@ def test_a_key_in_two_tables_is_named(four):
 def test_a_key_that_was_never_listed_is_named(four):
     key = next(key for number in range(100) if shard_of(key := f"new-{number}.jpg", 4) == 3)
     edit_rows(four, 3, "errors", lambda rows: [*rows, {"s3_key": key, "error": "decode: x"}])
+    edit_metadata(four, 3, lambda metadata: metadata["counts"].update(errors=metadata["counts"]["errors"] + 1))
     assert refused(four) == f"1 images errors but never listed: {key}"
 
 

@@ -148,14 +148,36 @@ def test_published_metadata_says_what_only_publishing_knows(filled, tree):
 
 def test_images_come_before_manifests_and_the_aggregate_last(filled, monkeypatch):
     order = []
-    plain_copy, plain_write = FolderStorage.copy_from, FolderStorage.write
+    plain_copy, plain_put = FolderStorage.copy_from, FolderStorage.put_file
     monkeypatch.setattr(
         FolderStorage, "copy_from", lambda self, source, item, key: order.append("image") or plain_copy(self, source, item, key)
     )
-    monkeypatch.setattr(FolderStorage, "write", lambda self, key, data: order.append(key) or plain_write(self, key, data))
+    monkeypatch.setattr(FolderStorage, "put_file", lambda self, key, path: order.append(key) or plain_put(self, key, path))
     filled.all()
     assert order[:12] == ["image"] * 12
     assert [key.startswith("test/aggregate/") for key in order[12:]] == [False] * 12 + [True] * 6
+    # Of each set the metadata comes last: whoever sees it can trust the tables beside it.
+    for folder in ("test", "test/shard-0000-of-0001", "test/aggregate"):
+        names = [key for key in order[12:] if key.rpartition("/")[0] == folder]
+        assert names[-1].endswith("metadata.json")
+
+
+def test_metadata_of_an_earlier_publish_does_not_vouch_for_new_tables(filled, monkeypatch):
+    filled.all()
+    metadata = sorted(filled.published.rglob("*_metadata.json"))
+    assert len(metadata) == 3
+    plain, seen = FolderStorage.put_file, []
+
+    def put_file(self, key, path):
+        folder = (filled.published / key).parent
+        seen.append((key, [found.name for found in folder.glob("*_metadata.json")]))
+        return plain(self, key, path)
+
+    monkeypatch.setattr(FolderStorage, "put_file", put_file)
+    filled.publish()
+    assert len(seen) == 18
+    assert all(there == [] for _, there in seen)
+    assert sorted(filled.published.rglob("*_metadata.json")) == metadata
 
 
 def test_a_copy_is_on_the_disk_before_the_journal_says_so(filled, monkeypatch):
@@ -190,7 +212,7 @@ def test_a_killed_copy_goes_on_where_it_was(filled, cut_off, after):
     with pytest.raises(Killed), cut_off(after, Killed()):
         filled.publish()
     assert not filled.receipt.exists()
-    assert not filled.published.exists()
+    assert not list(filled.published.rglob("*"))
     journal = Journal(journal_of(filled))
     done = len(journal.of_kind(IMAGE))
     assert done <= after
@@ -206,7 +228,7 @@ def test_what_was_copied_before_a_kill_is_in_the_journal(filled, monkeypatch):
         def stop(*_):
             raise Killed
 
-        patch.setattr(FolderStorage, "write", stop)
+        patch.setattr(FolderStorage, "put_file", stop)
         with pytest.raises(Killed):
             filled.publish()
     assert not filled.receipt.exists()
@@ -262,7 +284,7 @@ def test_a_source_that_changed_since_it_was_listed_fails_after_all_were_tried(fi
     assert f"{KEPT[5]}: copy: no such file or directory" in text
     assert text.endswith("run again to try only these, or set allow_copy_errors")
     assert not filled.receipt.exists()
-    assert not filled.published.exists()
+    assert not list(filled.published.rglob("*"))
     assert sum(path.is_file() for path in filled.destination.rglob("*")) == 10
     filled.put(KEPT[5])
     assert copied(filled.all()) == (2, 10)
@@ -396,9 +418,10 @@ def test_a_prune_that_was_killed_goes_on(filled, tree, monkeypatch):
     plain, deleted = FolderStorage.delete, []
 
     def delete(self, key):
-        if deleted:
-            raise Killed
-        deleted.append(key)
+        if self.root == filled.destination:
+            if deleted:
+                raise Killed
+            deleted.append(key)
         plain(self, key)
 
     with monkeypatch.context() as patch:

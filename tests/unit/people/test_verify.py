@@ -5,6 +5,7 @@ import os
 import pytest
 
 from workflow_scripts.core.step import StepError
+from workflow_scripts.core.storage import open_storage
 from workflow_scripts.people.journal import IMAGE, MANIFEST
 from workflow_scripts.people.verify import as_report, verify
 
@@ -19,7 +20,7 @@ def published(run):
 
 
 def check(run):
-    return verify(run.receipt, {IMAGE: str(run.destination), MANIFEST: str(run.published)})
+    return verify([run.receipt], {IMAGE: open_storage(str(run.destination)), MANIFEST: open_storage(str(run.published))})
 
 
 def refused(run):
@@ -61,9 +62,9 @@ def test_ten_are_named_and_the_rest_counted(published):
     assert "a/09.jpg: missing … and 3 more; delete the receipt" in text
 
 
-def test_a_destination_that_is_gone_is_everything_missing(published):
+def test_a_destination_that_is_gone_is_named(published):
     published.destination.rename(published.root / "moved")
-    assert refused(published).startswith("15 published objects are not as the receipt says")
+    assert refused(published) == f"{published.destination}: no such folder"
 
 
 def test_a_receipt_of_a_dry_run_has_manifests_only(run):
@@ -82,4 +83,4 @@ def test_publishing_again_mends_what_was_named(published):
 
 def test_the_report_names_its_receipt(published):
     found = check(published)
-    assert as_report(found, published.receipt) == {"receipt": str(published.receipt), **found}
+    assert as_report(found, [published.receipt]) == {"receipts": [str(published.receipt)], **found}

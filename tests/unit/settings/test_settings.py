@@ -176,6 +176,10 @@ def test_of_two_kinds_of_value_both_are_named(key, value, right):
     assert all(any(word in line for line in lines) for word in right)
 
 
+NO_BUCKET = "write s3://bucket/prefix/, with a name that a bucket can have and nothing before it"
+SECRET_IN_ADDRESS = "endpoint_url holds a key or a secret; take it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+
+
 @pytest.mark.parametrize(
     ("values", "line"),
     [
@@ -185,9 +189,29 @@ def test_of_two_kinds_of_value_both_are_named(key, value, right):
         ({"logit_scale": -1.0}, "people.runs.a: logit_scale must be above 0 and finite, or model"),
         ({"logit_scale": float("nan")}, "people.runs.a: logit_scale must be above 0 and finite, or model"),
         ({"logit_scale": float("inf")}, "people.runs.a: logit_scale must be above 0 and finite, or model"),
-        ({"source": "s3://bucket/x"}, "people.runs.a: source: s3://bucket/x is no folder; this version reads and writes folders"),
-        ({"destination": "s3://b/x"}, "people.runs.a: destination: s3://b/x is no folder; this version reads and writes folders"),
-        ({"manifests": "gs://b/x"}, "people.runs.a: manifests: gs://b/x is no folder; this version reads and writes folders"),
+        ({"source": "s3:///x"}, f"people.runs.a: source: {NO_BUCKET}"),
+        ({"destination": "s3://a_secret:word@bucket/x"}, f"people.runs.a: destination: {NO_BUCKET}"),
+        ({"manifests": "gs://b/x"}, "people.runs.a: manifests: gs://b/x is neither a folder nor s3://bucket/prefix/"),
+        ({"endpoint_url": "https://KEY:SECRET@host"}, f"people.runs.a: {SECRET_IN_ADDRESS}"),
+        ({"endpoint_url": "https://host/?X-Amz-Credential=KEY"}, f"people.runs.a: {SECRET_IN_ADDRESS}"),
+        ({"endpoint_url": "KEY:SECRET@host"}, "people.runs.a: endpoint_url is no address; write https://host:port"),
+        ({"endpoint_url": "minio:9000"}, "people.runs.a: endpoint_url is no address; write https://host:port"),
+        (
+            {"shards": [0]},
+            "people.runs.a: shards and published_listing are for machines without a shared disk: manifests must be in a bucket",
+        ),
+        (
+            {"published_listing": True},
+            "people.runs.a: shards and published_listing are for machines without a shared disk: manifests must be in a bucket",
+        ),
+        (
+            {"source": "s3://bucket/x", "shards": [0, 4], "shard_count": 4},
+            "people.runs.a: shards: [0, 4] must be different numbers from 0 to 3 (shard_count - 1)",
+        ),
+        (
+            {"source": "s3://bucket/x", "shards": [1, 1], "shard_count": 4},
+            "people.runs.a: shards: [1, 1] must be different numbers from 0 to 3 (shard_count - 1)",
+        ),
     ],
 )
 def test_what_the_type_alone_does_not_tell(values, line):
@@ -201,7 +225,9 @@ def test_a_threshold_is_a_number(value):
 
 
 def test_a_missing_value_is_named_with_its_meaning():
-    assert errors({"people": {"runs": {"a": {}}}}) == ["people.runs.a.source: is missing; Folder with the images. It is only ever read."]
+    assert errors({"people": {"runs": {"a": {}}}}) == [
+        "people.runs.a.source: is missing; Folder or `s3://bucket/prefix/` with the images. It is only ever read."
+    ]
     assert errors(run_of(exclude=[{}])) == ["people.runs.a.exclude.0.csv: is missing; CSV file with a header."]
 
 
@@ -317,7 +343,7 @@ OVERLAPS = [
 def test_a_source_is_never_written_to(places, key, source, other, _why):
     other = other.format(root=places)
     (line,) = errors(run_of(source, **{key: other}))
-    assert line == f"people: runs.a.source ({source}) and runs.a.{key} ({other}) lie within each other; give each a folder of its own"
+    assert line == f"people: runs.a.source ({source}) and runs.a.{key} ({other}) lie within each other; give each a place of its own"
 
 
 def test_destination_and_manifests_lie_apart(places):
@@ -328,7 +354,7 @@ def test_destination_and_manifests_lie_apart(places):
 def test_places_of_two_runs_lie_apart(places):
     config = {"people": {"runs": {"a": {"source": "data", "destination": "room"}, "b": {"source": "data2", "destination": "room/b"}}}}
     assert errors(config) == [
-        "people: runs.a.destination (room) and runs.b.destination (room/b) lie within each other; give each a folder of its own"
+        "people: runs.a.destination (room) and runs.b.destination (room/b) lie within each other; give each a place of its own"
     ]
     config = {"people": {"runs": {"a": {"source": "data"}, "b": {"source": "data2", "destination": "link/b"}}}}
     assert errors(config)[0].startswith("people: runs.a.source (data) and runs.b.destination (link/b) lie within each other")
@@ -438,3 +464,52 @@ def test_a_mistake_in_the_defaults_is_said_once():
         load({"people": {"defaults": {"threshold": "0.5"}, "runs": runs}})
     lines = str(caught.value).splitlines()[1:]
     assert [line.split(":")[0].strip() for line in lines] == ["people.defaults.threshold", "people.runs.b.threshold"]
+
+
+# ---- buckets ----
+
+
+@pytest.mark.parametrize(
+    ("source", "other", "apart"),
+    [
+        ("s3://bkt/photos/", "s3://bkt/photos/", False),
+        ("s3://bkt/photos", "s3://bkt/photos/clean", False),
+        ("s3://bkt/photos/in/", "s3://bkt/photos/", False),
+        ("s3://bkt", "s3://bkt/clean/", False),
+        ("s3://bkt/photos/", "s3://bkt/", False),
+        ("s3://bkt//photos//", "s3://bkt/photos/", False),
+        ("s3://bkt/photos/", "s3://bkt/photos2/", True),
+        ("s3://bkt/photos/", "s3://bkt/Photos/", True),
+        ("s3://bkt/photos/", "s3://ckt/photos/", True),
+        ("s3://bkt/photos/", "results/clean", True),
+        ("photos", "s3://photos/photos", True),
+    ],
+)
+@pytest.mark.parametrize("key", ["destination", "manifests"])
+def test_prefixes_of_one_bucket_lie_apart(source, other, apart, key):
+    rest = {"destination": "s3://elsewhere/images/", "manifests": "s3://elsewhere/manifests/"} | {key: other}
+    if apart:
+        assert getattr(load(run_of(source, **rest)).people.runs["a"], key) == other
+    else:
+        (line,) = errors(run_of(source, **rest))
+        assert line == f"people: runs.a.source ({source}) and runs.a.{key} ({other}) lie within each other; give each a place of its own"
+
+
+def test_the_same_names_in_two_stores_are_two_places():
+    places = {"source": "s3://bkt/in/", "destination": "s3://bkt/out/", "manifests": "s3://bkt/m/"}
+    config = {"people": {"runs": {"a": places, "b": places | {"endpoint_url": "https://minio:9000"}}}}
+    assert set(load(config).people.runs) == {"a", "b"}
+    config["people"]["runs"]["c"] = places
+    assert "runs.a.source (s3://bkt/in/) and runs.c.destination" not in "".join(errors(config))  # two may read one source ...
+    assert "runs.a.destination (s3://bkt/out/) and runs.c.destination (s3://bkt/out/)" in "".join(errors(config))  # ... not write one copy
+
+
+def test_a_bucket_s_places_default_to_the_bucket_itself(monkeypatch):
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    run = load(run_of("s3://bkt/photos/")).people.runs["a"]
+    assert (run.destination, run.manifests, run.region) == ("s3://bkt/cleaned/train", "s3://bkt/cleaned/manifests", "us-east-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    assert load(run_of("s3://bkt/photos/")).people.runs["a"].region == "eu-central-1"
+    assert load(run_of("s3://bkt/photos/", region="ap-south-1")).people.runs["a"].region == "ap-south-1"
+    # A folder's results depend on no region, so that its params do not change with the environment.
+    assert load(run_of("photos")).people.runs["a"].region is None

@@ -1,78 +1,22 @@
-"""Where images come from and go to: one interface, one class for each kind of place."""
+"""A folder of a file system as a store."""
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
-from workflow_scripts.core.step import StepError, atomic_output
+from workflow_scripts.core.step import atomic_output, is_leftover
+from workflow_scripts.core.storage.base import Item, Storage, StorageError, StoreError
 
 LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z, the last that a date can hold; file systems allow more
 
 
-class StorageError(StepError):
-    """An object could not be read, written or copied; the text says why, without the stage in front."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One listed object.
-
-    Attributes:
-        key: path below the store's root, `/` between parts. The identity of the object within the store.
-        size: bytes.
-        etag: changes when the content changes; opaque, compared for equality alone.
-        last_modified: ISO 8601 in UTC, to the second.
-    """
-
-    key: str
-    size: int
-    etag: str
-    last_modified: str
-
-
-class Storage(Protocol):
-    """What every step may ask of a place that holds images. Methods are safe to call from several threads.
-
-    Attributes:
-        location: as the user wrote it.
-        identity: the same for every way to write the same place; what the cache knows objects by.
-    """
-
-    location: str
-    identity: str
-
-    def prepare(self) -> None:
-        """Make sure that objects can be written here. `StorageError` when they cannot."""
-
-    def list(self) -> Iterator[Item]:
-        """Every object below the root, in the order of their keys' UTF-8 bytes."""
-
-    def read(self, item: Item) -> bytes:
-        """The whole content. `StorageError` when it is gone, unreadable, or no longer the one that was listed."""
-
-    def find(self, key: str) -> Item | None:
-        """The object at this key as it is now, or None."""
-
-    def copy_from(self, source: "Storage", item: Item, key: str) -> Item:
-        """Copy an object of `source` to `key` here, whole or not at all; gives what stands here afterwards."""
-
-    def write(self, key: str, data: bytes) -> Item:
-        """Write an object, whole or not at all."""
-
-    def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is no error."""
-
-    def uri(self, key: str) -> str:
-        """A URI of the object, percent-encoded."""
-
-
 class FolderStorage:
     """A folder of a file system, local or mounted. Follows links; walks every folder once."""
+
+    reads_at_once = 4  # a disk, or a network disk, is fast enough for what follows
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         """Take a folder, which need not exist before something is written."""
@@ -81,16 +25,22 @@ class FolderStorage:
         self.identity = str(self.root.resolve())
 
     def prepare(self) -> None:
-        """Make the folder, if it is not there."""
+        """Make the folder, if it is not there; remove the halves of files that a killed copy left."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            for folder, _, names in os.walk(self.root):
+                for name in filter(is_leftover, names):
+                    self.delete(str(Path(folder, name).relative_to(self.root)))
         except OSError as error:
-            raise StorageError(f"{self.location}: {_reason(error)}") from error
+            raise StoreError(f"{self.location}: {_reason(error)}") from error
 
     def list(self) -> Iterator[Item]:
-        """Every file below the root. A name that is not UTF-8 keeps its surrogate escapes; see `is_valid_key`."""
+        """Every file below the root, in the order of their keys' UTF-8 bytes.
+
+        A name that is not UTF-8 keeps its surrogate escapes; see `is_valid_key`.
+        """
         if not self.root.is_dir():
-            raise StorageError(f"{self.location}: no such folder")
+            raise StoreError(f"{self.location}: no such folder")
         return self._walk(self.root, "", ())
 
     def _walk(self, folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Item]:
@@ -102,7 +52,7 @@ class FolderStorage:
         try:
             entries = [(entry, entry.is_dir()) for entry in os.scandir(folder)]
         except OSError as error:
-            raise StorageError(f"{error.filename}: {_reason(error)}; nothing below a source may be left out unseen") from error
+            raise StoreError(f"{error.filename}: {_reason(error)}; nothing below a source may be left out unseen") from error
         # With the slash that follows it in the keys, a folder sorts among files as its keys do.
         for entry, is_dir in sorted(entries, key=lambda pair: os.fsencode(pair[0].name) + b"/" * pair[1]):
             if is_dir:
@@ -133,8 +83,8 @@ class FolderStorage:
     def copy_from(self, source: Storage, item: Item, key: str) -> Item:
         """Copy a file with its modification time; a source that changed since it was listed is refused."""
         if not isinstance(source, FolderStorage):
-            raise StorageError(f"cannot copy from {source.location} into a folder")
-        target = self._path(key)
+            return self.write(key, source.read(item))
+        target = self._target(key)
         try:
             with atomic_output(target, sweep=False) as partial:
                 with open(source._path(item.key), "rb") as reader, open(partial, "wb") as writer:
@@ -148,27 +98,65 @@ class FolderStorage:
 
     def write(self, key: str, data: bytes) -> Item:
         """Write a file, whole or not at all."""
-        target = self._path(key)
-        with atomic_output(target) as partial:
-            partial.write_bytes(data)
-        return _item(key, target.stat())
+        return self._put(key, lambda partial: partial.write_bytes(data))
+
+    def put_file(self, key: str, path: Path) -> Item:
+        """Write a file from another, whole or not at all."""
+        return self._put(key, lambda partial: shutil.copyfile(path, partial))
+
+    def _put(self, key: str, fill: Callable[[Path], object]) -> Item:
+        target = self._target(key)
+        try:
+            with atomic_output(target, sweep=False) as partial:
+                fill(partial)
+            return _item(key, target.stat())
+        except OSError as error:
+            raise StorageError(_reason(error)) from error
 
     def delete(self, key: str) -> None:
         """Remove a file, and the folders that this leaves empty, up to the root."""
-        target = self._path(key)
+        target = self._target(key)
         target.unlink(missing_ok=True)
         for folder in target.parents:
-            if folder == self.root or (folder.is_dir() and any(folder.iterdir())):
+            if folder == self.root:
                 break
-            if folder.is_dir():
+            try:
                 folder.rmdir()
+            except FileNotFoundError:
+                continue  # another thread was faster
+            except OSError:
+                break  # something is in it
+
+    def below(self, key: str) -> str:
+        """The key itself: keys of a folder are paths below it."""
+        return key
+
+    def key_of(self, relative: str) -> str:
+        """The path itself."""
+        return relative
 
     def uri(self, key: str) -> str:
-        """A `file://` URI."""
+        """A `file://` URI, percent-encoded."""
         return self._path(key).as_uri()
+
+    def https_url(self, key: str) -> str:
+        """Empty: files have no such address."""
+        del key
+        return ""
+
+    def presigned_url(self, key: str, seconds: int) -> str:
+        """Empty: files cannot be shared by an address."""
+        del key, seconds
+        return ""
 
     def _path(self, key: str) -> Path:
         return self.root / key
+
+    def _target(self, key: str) -> Path:
+        """Where to write a key, which may come from a bucket, where any text can be one."""
+        if any(part in ("", ".", "..") for part in key.split("/")) or "\0" in key:
+            raise StorageError("this key cannot be the path of a file below a folder")
+        return self._path(key)
 
     @staticmethod
     def _check_unchanged(item: Item, status: os.stat_result, size: int) -> None:
@@ -176,29 +164,10 @@ class FolderStorage:
             raise StorageError("changed since listing")
 
 
-def open_storage(location: str) -> Storage:
-    """The storage that a setting such as `source` names."""
-    return FolderStorage(location)
-
-
-def is_valid_key(key: str) -> bool:
-    """Whether a key can stand in tables and manifests: file systems also allow names that are no UTF-8."""
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def printable_key(key: str) -> str:
-    """The key with bytes that are no UTF-8 written as `\\udcXX`."""
-    return key.encode("utf-8", "backslashreplace").decode()
-
-
 def tree_fingerprint(location: str) -> str:
     """A digest over the sorted (relative path, size, mtime) of a folder: changes when a file comes, goes or changes."""
     digest = hashlib.sha256()
-    for item in open_storage(location).list():
+    for item in FolderStorage(location).list():
         digest.update(f"{item.key}\0{item.etag}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
 

@@ -18,6 +18,7 @@ include: "rules/common.smk"
 include: "rules/models.smk"
 include: "rules/people.smk"
 include: "rules/people_publish.smk"
+include: "rules/people_pages.smk"
 include: "rules/demo.smk"
 
 
@@ -29,12 +30,13 @@ localrules:
 
 
 rule people:
-    """All people runs: manifests merged, cleaned copies published."""
+    """All people runs: manifests merged, cleaned copies published, pages to judge them by."""
     default_target: True
     input:
         lambda wc: expand(
-            f"{PEOPLE}/{{run}}/06_publish/receipt.parquet",
+            f"{PEOPLE}/{{run}}/{{result}}",
             run=named("people.runs", PEOPLE_RUNS),
+            result=["06_publish/receipt.parquet", "07_report"],
         ),
 
 

@@ -75,7 +75,17 @@ def named(where, runs):
     return list(runs)
 
 
+def review_path(pipeline, run, step):
+    """Where a person's decisions about a step are read."""
+    return str(Path(settings.reviews_root) / pipeline / run / f"{step}.csv")
+
+
 def reviews(pipeline, run, step):
     """The CSV of what a person decided at a step, where there is one."""
-    path = Path(settings.reviews_root) / pipeline / run / f"{step}.csv"
-    return [str(path)] if path.is_file() else []
+    path = review_path(pipeline, run, step)
+    return [path] if Path(path).is_file() else []
+
+
+def labels(run, configured):
+    """The CSV of a people run's labels: the configured one, else the one where the labelling page says to put it, if it is there."""
+    return [configured] if configured else reviews("people", run, "labels")

@@ -20,9 +20,9 @@ from PIL import Image
 
 from workflow_scripts.core import clip
 from workflow_scripts.core.embed import Embedder
-from workflow_scripts.core.prefetch import ahead
 from workflow_scripts.core.images import decode
 from workflow_scripts.core.models import ModelCard
+from workflow_scripts.core.prefetch import ahead
 from workflow_scripts.core.preprocess import Preprocess
 from workflow_scripts.core.step import ENVIRONMENT
 from workflow_scripts.core.storage import FolderStorage

@@ -140,7 +140,7 @@ class ManifestPublisher:
 
 def link_facts(presigned: dict[str, Any], source: Storage, now: datetime) -> dict[str, Any]:
     """When the links of a run expire, for its metadata; empty when there are none. Warns of credentials that end sooner."""
-    if not presigned["on"]:
+    if not presigned["enabled"]:
         return {}
     if not isinstance(source, S3Storage):
         log.warning("presigned links are for images in a bucket; %s is none, the column stays empty", source.location)

@@ -33,7 +33,7 @@ class Prompts(Strict):
 class Presigned(Strict):
     """Links in the published manifests by which anybody can open an image of a bucket for a time."""
 
-    on: bool = Field(False, description="Put a presigned link beside every removed and kept image, in the published copy alone.")
+    enabled: bool = Field(False, description="Put a presigned link beside every removed and kept image, in the published copy alone.")
     expires_seconds: int = Field(604_800, ge=1, le=604_800, description="How long a link lives; a week is the longest that S3 allows.")
 
 

@@ -89,7 +89,7 @@ class Run:
     def publish(self, **changes):
         run = {"destination": str(self.destination), "manifests": str(self.published), "dry_run": False, "prune": False}
         run |= {"prune_max_fraction": 0.2, "allow_copy_errors": False, "batch_size": 16, "threads": 2}
-        run |= {"shards": range(self.shard_count), "presigned": {"on": False, "expires_seconds": 604_800}}
+        run |= {"shards": range(self.shard_count), "presigned": {"enabled": False, "expires_seconds": 604_800}}
         self.receipt.unlink(missing_ok=True)  # as Snakemake does before it runs a step again
         return publish(self.settings | run | changes, self.decided, self.aggregate, self.receipt)
 

@@ -14,7 +14,7 @@ import pytest
 
 from workflow_scripts.core.step import StepError
 from workflow_scripts.people import calibrate as calibrate_module
-from workflow_scripts.people import score
+from workflow_scripts.people import calibration_figures, score
 from workflow_scripts.people.calibrate import NAMED, calibrate
 from workflow_scripts.people.calibration_figures import TITLES, figures
 
@@ -150,6 +150,7 @@ def test_the_margin_tells_apart_what_saturates(case):
 def test_the_margin_at_the_threshold_is_that_of_all_images_that_reach_it(case):
     case.put(scored("a", 0.05), scored("b", -0.05))
     case.put(scored("not labelled", 0.001), scored("nor this", -0.001), broken("c"), shard=1)
+    case.threshold = scored("not labelled", 0.001)["people_prob"]  # which reaches it
     case.put(shard=2)
     case.text += "a,1\nb,0\n"
     case.run()
@@ -320,6 +321,27 @@ def test_figures_are_drawn_from_the_json(case, theme):
         }
         assert axis[name] in texts
         assert ("people_prob 0.5" in texts) == (name != "reliability")
+
+
+def test_each_figure_shows_its_own_numbers(case, monkeypatch):
+    case.put(scored("a", 0.02), scored("b", 0.015), scored("c", -0.01))
+    case.text += "a,1\nb,0\nc,1\n"
+    case.run()
+    monkeypatch.setattr(calibration_figures, "to_svg", lambda spec, theme, title: spec)
+    drawn = figures(case.found(), "light")
+
+    def recalls(name):
+        rows = [row for row in drawn[name]["data"]["values"] if row["rate"] == "recall"]
+        return [(row["threshold"], row["value"]) for row in rows][1:-1]  # without what lies beyond the scores
+
+    assert recalls("margin") == [(-0.01, 1.0), (0.015, 0.5), (0.02, 0.5)]
+    assert recalls("people_prob") == [(0.268941, 1.0), (0.817574, 0.5), (0.880797, 0.5)]
+    rows = drawn["reliability"]["vconcat"][0]["data"]["values"]
+    assert [(row["low"], row["n"], row["share"]) for row in rows] == [(0.2, 1, 1.0), (0.8, 2, 0.5)]
+    assert {(row["label"], row["n"]) for row in drawn["histogram"]["data"]["values"]} == {
+        ("images with people", 1),
+        ("images without people", -1),
+    }
 
 
 def test_figures_of_an_extreme_sample(case):

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from workflow_scripts.core.storage.base import Item, Storage, StorageError
-from workflow_scripts.core.storage.s3_errors import explain
+from workflow_scripts.core.storage.base import Item, Storage, StorageError, StoreError
+from workflow_scripts.core.storage.s3_errors import NOT_S3, explain
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -42,6 +42,10 @@ class S3Options:
     region: str | None = None
     endpoint_url: str | None = None
     addressing: Literal["auto", "path", "virtual"] = "auto"
+
+    def __post_init__(self) -> None:
+        """One way to write an endpoint, so that the same store is known as the same."""
+        object.__setattr__(self, "endpoint_url", (self.endpoint_url or "").rstrip("/") or None)
 
 
 def is_bucket(location: str) -> bool:
@@ -70,9 +74,11 @@ def _client(options: S3Options) -> "S3Client":
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
-    style: Any = {"auto": "path" if options.endpoint_url else "auto"}.get(options.addressing, options.addressing)
+    # Amazon's links must be of the region's own address: newer regions do not answer at the global one, which `auto` signs for.
+    style: Any = {"auto": "path" if options.endpoint_url else "virtual"}.get(options.addressing, options.addressing)
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": 6},
+        # The newer modes let all threads share a store of retries, which a second without the network uses up.
+        retries={"mode": "legacy", "total_max_attempts": 6},
         s3={"addressing_style": style},
         signature_version="s3v4",
         connect_timeout=10,
@@ -105,6 +111,8 @@ class S3Storage:
         """Make sure that objects can be written, without writing one: an upload in parts is begun and given up."""
         place: dict[str, Any] = {"Bucket": self.bucket, "Key": f"{self.prefix}{_WRITE_CHECK}"}
         begun = self._call("create_multipart_upload", **place)
+        if "UploadId" not in begun:
+            raise StoreError(f"{self.location}: {NOT_S3}")
         self._call("abort_multipart_upload", **place, UploadId=begun["UploadId"])
 
     def list(self) -> Iterator[Item]:
@@ -117,16 +125,21 @@ class S3Storage:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            yield from self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
-        except (BotoCoreError, ClientError) as error:
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix):
+                # A web page in answer would else pass for an empty bucket.
+                if "Name" not in page:
+                    raise StoreError(f"{self.location}: {NOT_S3}")
+                yield page
+        except (BotoCoreError, ClientError, RecursionError) as error:
             raise explain(error, self.location, of_object=False) from error
 
     def read(self, item: Item) -> bytes:
         """The whole content, if it is still what was listed (ETag and size). A body that is cut off is asked for again."""
         from botocore.exceptions import HTTPClientError, IncompleteReadError
         from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+        from urllib3.exceptions import HTTPError
 
-        cut_off = (HTTPClientError, IncompleteReadError)
+        cut_off = (HTTPClientError, IncompleteReadError, HTTPError)  # the last: a TLS failure, which botocore passes on as it is
         attempts = Retrying(
             stop=stop_after_attempt(BODY_ATTEMPTS), wait=wait_random_exponential(0.5, max=10), retry=retry_if_exception_type(cut_off)
         )
@@ -138,6 +151,7 @@ class S3Storage:
     def _read_once(self, item: Item) -> bytes:
         answer = self._call("get_object", of_object=True, Bucket=self.bucket, Key=item.key, IfMatch=f'"{item.etag}"')
         if answer["ContentLength"] != item.size or _bare(answer["ETag"]) != item.etag:
+            answer["Body"].close()
             raise StorageError("changed since listing")
         data: bytes = answer["Body"].read()
         return data
@@ -152,7 +166,7 @@ class S3Storage:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
                 return None
             raise explain(error, self.location, of_object=True) from error
-        except BotoCoreError as error:
+        except (BotoCoreError, RecursionError) as error:
             raise explain(error, self.location, of_object=True) from error
         return Item(key, found["ContentLength"], _bare(found["ETag"]), _time(found["LastModified"]))
 
@@ -175,21 +189,25 @@ class S3Storage:
 
     def _copy_in_parts(self, source: "S3Storage", item: Item, key: str) -> Item:
         from boto3.s3.transfer import TransferConfig
+        from s3transfer.exceptions import S3CopyFailedError
 
         # A copy in parts starts a new object, which has none of the old one's fields unless they are given.
         head = source._call("head_object", of_object=True, Bucket=source.bucket, Key=item.key, IfMatch=f'"{item.etag}"')
         fields = ("ContentType", "ContentEncoding", "ContentDisposition", "ContentLanguage", "CacheControl", "Metadata")
         kept = {name: head[name] for name in fields if head.get(name)}
-        self._call(
-            "copy",
-            of_object=True,
-            CopySource={"Bucket": source.bucket, "Key": item.key},
-            Bucket=self.bucket,
-            Key=key,
-            ExtraArgs={**kept, "CopySourceIfMatch": f'"{item.etag}"'},
-            SourceClient=source._client,
-            Config=TransferConfig(multipart_threshold=COPY_WHOLE_UP_TO, multipart_chunksize=PART_BYTES),
-        )
+        try:
+            self._call(
+                "copy",
+                of_object=True,
+                CopySource={"Bucket": source.bucket, "Key": item.key},
+                Bucket=self.bucket,
+                Key=key,
+                ExtraArgs={**kept, "CopySourceIfMatch": f'"{item.etag}"'},
+                SourceClient=source._client,
+                Config=TransferConfig(multipart_threshold=COPY_WHOLE_UP_TO, multipart_chunksize=PART_BYTES),
+            )
+        except S3CopyFailedError as error:  # a part's condition did not hold
+            raise StorageError("changed since listing") from error
         there = self.find(key)
         if there is None or there.size != item.size:
             raise StorageError("the copy is not whole")
@@ -202,9 +220,9 @@ class S3Storage:
 
     def put_file(self, key: str, path: Path) -> Item:
         """Write an object from a local file, a large one in parts."""
-        self._call(
-            "upload_file", of_object=True, Filename=str(path), Bucket=self.bucket, Key=key, ExtraArgs={"ContentType": _content_type(key)}
-        )
+        fields = {"ContentType": _content_type(key)}
+        with path.open("rb") as handle:  # `upload_file` would hide the store's error behind one of its own
+            self._call("upload_fileobj", of_object=True, Fileobj=handle, Bucket=self.bucket, Key=key, ExtraArgs=fields)
         there = self.find(key)
         if there is None or there.size != path.stat().st_size:
             raise StorageError("the upload is not whole")
@@ -268,7 +286,7 @@ class S3Storage:
 
         try:
             return getattr(self._client, name)(**arguments)
-        except (BotoCoreError, ClientError, Boto3Error) as error:
+        except (BotoCoreError, ClientError, Boto3Error, RecursionError) as error:
             raise explain(error, self.location, of_object=of_object) from error
 
 

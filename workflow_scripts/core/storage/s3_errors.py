@@ -4,6 +4,8 @@ from typing import Any
 
 from workflow_scripts.core.storage.base import StorageError, StoreError
 
+NOT_S3 = "what answers there is no S3 store; check endpoint_url"
+
 # One object is at fault, and the next may be fine.
 _OBJECT = {
     "404": "gone since listing",
@@ -18,7 +20,8 @@ _OBJECT = {
 _STORE = {
     "NoSuchBucket": "there is no such bucket; check the name, or make it first",
     "InvalidAccessKeyId": "the store does not know this access key; check AWS_ACCESS_KEY_ID or the profile",
-    "SignatureDoesNotMatch": "the secret key is wrong; check AWS_SECRET_ACCESS_KEY or the profile",
+    # Some stores do not tell an unknown access key from a wrong secret.
+    "SignatureDoesNotMatch": "the secret key is not this access key's; check AWS_SECRET_ACCESS_KEY and AWS_ACCESS_KEY_ID, or the profile",
     "ExpiredToken": "the session's credentials have expired; get new ones and run again",
     "InvalidToken": "the session token is wrong; check AWS_SESSION_TOKEN",
     "RequestTimeTooSkewed": "this machine's clock is wrong; the store refuses its signatures",
@@ -58,7 +61,9 @@ def explain(error: Exception, location: str, *, of_object: bool) -> StorageError
     said = f"{code}: {text}".strip(": ") or f"status {status}"
     if of_object and status < _ANSWERED:
         return StorageError(said)
-    return StoreError(f"{location}: the store fails ({error.operation_name}: {said}); what is done is kept, run again later")
+    # Without a code of S3's the error may come from something else: a web page, a proxy on the way.
+    perhaps = "" if code and not code.isdigit() else ", or endpoint_url is not that of an S3 store"
+    return StoreError(f"{location}: the store fails ({error.operation_name}: {said}){perhaps}; what is done is kept, run again later")
 
 
 def _region(answer: dict[str, Any]) -> str:
@@ -71,16 +76,23 @@ def _transport(error: Exception) -> str:
     """A failure without an answer. Texts of botocore can hold request details, so only what is known to be plain is passed on."""
     from botocore import exceptions
 
+    # botocore follows an answer that leads nowhere to itself without end, and sometimes wraps what ends it.
+    if any(isinstance(one, RecursionError) for one in (error, getattr(error, "kwargs", {}).get("error"))):
+        return "the endpoint only leads elsewhere; write as endpoint_url the address that it leads to (https:// in place of http://?)"
     match error:
-        case exceptions.NoCredentialsError() | exceptions.PartialCredentialsError():
+        case exceptions.PartialCredentialsError():
+            return str(error)
+        case exceptions.NoCredentialsError():
             return "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the machine a role"
         case exceptions.ProfileNotFound() | exceptions.TokenRetrievalError() | exceptions.CredentialRetrievalError():
             return f"the credentials cannot be used: {error}"
         case exceptions.SSLError():
-            return "the store's certificate is not accepted; set AWS_CA_BUNDLE for a private authority"
+            return "no secure connection; set AWS_CA_BUNDLE for a private authority, or write http:// if the store has no TLS"
         case exceptions.EndpointConnectionError() | exceptions.ConnectTimeoutError() | exceptions.ProxyConnectionError():
             return "the store cannot be reached; check endpoint_url and the network, then run again"
         case exceptions.ParamValidationError() | exceptions.InvalidRegionError():
             return str(error)
+        case ValueError():
+            return "endpoint_url is no address; write https://host:port"
         case _:
             return f"the store does not answer ({type(error).__name__}); what is done is kept, run again later"

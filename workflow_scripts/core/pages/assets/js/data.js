@@ -1,0 +1,77 @@
+// The page's data as columns. An item is a row number everywhere.
+
+let data;
+
+function readData(raw) {
+  const { items, pictures } = raw;
+  const zeros = () => new Uint8Array(items.name.length);
+  data = {
+    count: items.name.length,
+    page: raw.page,
+    totals: raw.totals,
+    roles: raw.outcomes.map(([, role]) => role),
+    outcomes: raw.outcomes.map(([name]) => name),
+    ids: items.id,
+    names: items.name,
+    open: Uint8Array.from(items.open),
+    random: items.random,
+    outcome: Uint16Array.from(items.outcome ?? zeros()),
+    reason: items.reason ?? null,
+    movable: Uint8Array.from(items.movable ?? zeros()),
+    person: Uint8Array.from(items.person ?? zeros()),
+    numbers: new Map(Object.entries(items.numbers ?? {}).map(([name, values]) => [name, Float64Array.from(values, (value) => value ?? NaN)])),
+    tags: items.tags,
+    boxes: items.boxes,
+    links: items.links,
+    decision: items.decision,
+    pictures,
+    perItem: Math.min(3, Math.max(1, pictures.items.reduce((most, row) => Math.max(most, row.length), 0))),
+  };
+}
+
+const reasonOf = (item) => (data.reason ? data.reason.values[data.reason.codes[item]] : "");
+const tagsOf = (item) => (data.tags ? data.tags.codes[item].map((code) => data.tags.values[code]) : []);
+const boxesOf = (item, image) => (data.boxes ? data.boxes[item].filter((box) => box[0] === image) : []);
+const numberText = (number, item) => {
+  const value = data.numbers.get(number.column)[item];
+  return Number.isNaN(value) ? "–" : value.toFixed(number.digits);
+};
+const captionOf = (image) => data.page.captions[image] ?? "";
+
+/** The address of an item's original, or null where there is none that a page may lead to. */
+function linkOf(item, image) {
+  const { prefix, rest, more } = data.links;
+  const link = image === 0 ? (rest[item] === null ? "" : prefix + rest[item]) : more?.[item][image - 1];
+  if (!link || /^[\\/]{2}/.test(link.trim())) return null;
+  try {
+    const url = new URL(link, location.href);
+    // A file: address with a host is another machine's share: opening it would use the network.
+    const allowed = url.protocol === "file:" ? url.host === "" : url.protocol === "https:" || url.protocol === "http:";
+    return allowed ? url : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Whether the page can show what is at an address: files from a page on disk, or what stands beside a served page. */
+function canShow(url) {
+  return url !== null && (location.protocol === "file:" ? url.protocol === "file:" : url.origin === location.origin);
+}
+
+/** Where an item's thumbnail stands in its sheet; null where there is none, with `why`. */
+function pictureOf(item, image) {
+  const place = data.pictures.items[item][image];
+  const { widths, heights, cell, columns, perSheet } = data.pictures;
+  if (place === undefined) return { why: "no picture" };
+  if (place < 0) return { why: "picture not included" };
+  if (widths[place] <= 0) return { why: widths[place] < 0 ? "picture unreadable" : "no picture" };
+  const inSheet = place % perSheet;
+  return {
+    sheet: `sheets/${String(Math.floor(place / perSheet)).padStart(3, "0")}.webp`,
+    x: (inSheet % columns) * cell,
+    y: Math.floor(inSheet / columns) * cell,
+    width: widths[place],
+    height: heights[place],
+    sheetWidth: cell * Math.min(columns, Math.min(perSheet, widths.length - place + inSheet)),
+  };
+}

@@ -1,0 +1,116 @@
+// What a person decided: kept in the browser as it is decided, undone step by step.
+
+let decided; // of each item: number of the choice, or -1
+let decidedAt; // of each item: when, or ""
+let decidedWhy; // of each item: what the workflow had said
+const strangers = new Map(); // stored decisions that fit no item here, by their key: [sha256, path, decision, reason, time]
+const history = []; // steps; each is a list of [item, choice, when, why] to go back to
+let unsaved = false; // something was decided that the browser could not keep
+let itemByKey;
+
+const itemKey = (id, name) => JSON.stringify([data.page.id, id, name]);
+const choiceOf = (item) => data.page.choices[decided[item]];
+const canDecide = (item) => data.open[item] === 1 && data.page.choices.length > 0;
+
+/** What the workflow says about an item, to stand in the exported file beside the person's decision. */
+function workflowReason(item) {
+  return data.page.blind ? "" : [data.outcomes[data.outcome[item]], reasonOf(item)].filter(Boolean).join(": ");
+}
+
+function startDecisions() {
+  const choiceByValue = new Map(data.page.choices.map((choice, number) => [choice.value, number]));
+  decided = new Int16Array(data.count).fill(-1);
+  decidedAt = new Array(data.count).fill("");
+  decidedWhy = new Array(data.count).fill("");
+  itemByKey = new Map(data.names.map((name, item) => [itemKey(data.ids[item], name), item]));
+  if (data.decision) {
+    for (let item = 0; item < data.count; item++) {
+      decided[item] = data.open[item] ? (choiceByValue.get(data.decision.values[data.decision.codes[item]]) ?? -1) : -1;
+      if (decided[item] >= 0) decidedWhy[item] = workflowReason(item);
+    }
+  }
+  storageWorks = store("probe", "1") && store("probe", null);
+  const found = storedEntries().filter(([key]) => key.startsWith(`[${JSON.stringify(data.page.id)},`));
+  const read = found.map(([key, value]) => [key, ...JSON.parse(value)]).sort((one, other) => (one[2] < other[2] ? -1 : 1));
+  for (const [key, value, when, why] of read) {
+    const item = itemByKey.get(key);
+    const [, id, name] = JSON.parse(key);
+    if (item === undefined || (value && !choiceByValue.has(value)) || !data.open[item]) {
+      if (value) strangers.set(key, [id, name, value, why, when]);
+    } else {
+      history.push([[item, decided[item], decidedAt[item], decidedWhy[item]]]);
+      set(item, choiceByValue.get(value) ?? -1, when, why);
+    }
+  }
+  addEventListener("storage", followOtherTab);
+  addEventListener("beforeunload", (event) => unsaved && event.preventDefault());
+  tellStorage();
+}
+
+function set(item, choice, when, why) {
+  decided[item] = choice;
+  decidedAt[item] = when;
+  decidedWhy[item] = why;
+}
+
+/** Keep an item's state in the browser. */
+function keep(item) {
+  const value = JSON.stringify([choiceOf(item)?.value ?? "", decidedAt[item], decidedWhy[item]]);
+  if (!store(itemKey(data.ids[item], data.names[item]), value)) {
+    storageWorks = false;
+    unsaved = true;
+  }
+}
+
+/** Take a decision about items (choice -1: take it back) as one step; gives how many it was about. */
+function decide(items, choice, when = new Date().toISOString().slice(0, 19) + "Z", why = null) {
+  const step = [];
+  for (const item of items) {
+    if (!canDecide(item)) continue;
+    step.push([item, decided[item], decidedAt[item], decidedWhy[item]]);
+    set(item, choice, when, why?.(item) ?? workflowReason(item));
+    keep(item);
+  }
+  if (step.length) history.push(step);
+  afterDeciding(step);
+  return step.length;
+}
+
+/** Go one step back; gives the items of that step. */
+function undo() {
+  const step = history.pop() ?? [];
+  for (const [item, choice, when, why] of step) {
+    set(item, choice, when, why);
+    keep(item);
+  }
+  afterDeciding(step);
+  return step.map(([item]) => item);
+}
+
+function afterDeciding(step) {
+  for (const [item] of step) judgeOne(item);
+  tellStorage();
+  if (step.length) emit("decisions");
+}
+
+/** The other of the first two choices; for an undecided item the one against its outcome. */
+function toggled(item) {
+  if (decided[item] >= 0) return decided[item] === 0 ? Math.min(1, data.page.choices.length - 1) : 0;
+  const against = data.roles[now[item]] === "kept" && !data.page.blind ? "rejected" : "kept";
+  return Math.max(0, data.page.choices.findIndex((choice) => choice.outcome === against));
+}
+
+/** Another tab with the same page decided something. */
+function followOtherTab(event) {
+  const item = itemByKey.get(event.key?.slice(STORE.length));
+  if (item === undefined || !event.newValue) return;
+  const [value, when, why] = JSON.parse(event.newValue);
+  set(item, data.page.choices.findIndex((choice) => choice.value === value), when, why);
+  judgeOne(item);
+  emit("decisions");
+}
+
+function tellStorage() {
+  const text = "This browser does not keep your decisions (its storage is closed or full). Go on, but export before you close the page.";
+  if (Boolean(byId("notice-storage")) !== !storageWorks) notice("storage", storageWorks ? "" : text);
+}

@@ -1,0 +1,151 @@
+// The virtual gallery: of a list of any length only the cells in sight are in the document.
+
+const SIZES = { small: 96, medium: 160, large: 256 };
+const GAP = 8;
+const PADDING = 4; // inside a cell
+const LINE = 18; // of the words under a picture
+const LIST_ROW = 72;
+const OVERSCAN = 1; // rows beyond the edges
+const TALLEST = 12_000_000; // pixels; browsers cut off documents somewhere above
+const cells = new Map(); // by place in the list
+const spare = [];
+let gallery;
+let shape = { columns: 1, width: 0, row: 1, side: 0, list: false, captions: false };
+let size = stored("size") in SIZES ? stored("size") : "medium";
+let galleryWidth = 0;
+const drawSoon = soon(draw);
+
+function startGrid() {
+  gallery = byId("gallery");
+  addEventListener("scroll", drawSoon, { passive: true });
+  new ResizeObserver(() => {
+    galleryWidth = gallery.clientWidth;
+    layOut();
+  }).observe(gallery);
+  on("list", layOut);
+  on("decisions", drawSoon);
+  on("current", () => {
+    scrollToItem(current);
+    drawSoon();
+  });
+  gallery.addEventListener("click", clickCell);
+  gallery.addEventListener("dblclick", (event) => cellAt(event) && openLightbox());
+  galleryWidth = gallery.clientWidth;
+  layOut();
+}
+
+function setSize(name) {
+  size = name;
+  store("size", name);
+  const kept = current;
+  layOut();
+  scrollToItem(kept);
+}
+
+/** Work out columns and rows for the width that there is. */
+function layOut() {
+  const list = view.kind === "errors";
+  const captions = size !== "small" && data.page.captions.some(Boolean);
+  const images = data.perItem;
+  const wanted = SIZES[size] * images + 2 * PADDING;
+  const columns = list ? 1 : Math.max(1, Math.floor((galleryWidth + GAP) / (wanted + GAP)));
+  const cell = (galleryWidth - GAP * (columns - 1)) / columns;
+  const side = list ? LIST_ROW - GAP - 2 * PADDING : Math.floor((cell - 2 * PADDING) / images) - (images > 1 ? PADDING : 0);
+  const words = size === "small" ? 0 : LINE * (data.page.numbers.length ? 2 : 1) + 2 * PADDING;
+  const row = list ? LIST_ROW : side + words + (captions ? LINE : 0) + 2 * PADDING + GAP;
+  shape = { columns, width: cell, row, side, list, captions: captions && !list };
+  gallery.dataset.size = list ? "list" : size;
+  gallery.style.setProperty("--words", `${words}px`);
+  gallery.style.height = `${Math.min(TALLEST, rowCount() * row)}px`;
+  byId("empty").hidden = view.list.length > 0;
+  draw();
+}
+
+const rowCount = () => Math.ceil(view.list.length / shape.columns);
+
+/** What of the list is in sight, in pixels of the list. A list that is too tall for a document is scrolled through faster. */
+function sight() {
+  const top = Math.max(0, -gallery.getBoundingClientRect().top);
+  const full = rowCount() * shape.row;
+  const drawn = Math.min(TALLEST, full);
+  const factor = drawn < full ? (full - innerHeight) / (drawn - innerHeight) : 1;
+  return { top: Math.min(top * factor, Math.max(0, full - 1)), shift: top - top * factor, factor };
+}
+
+function draw() {
+  const { top, shift } = sight();
+  const first = Math.max(0, Math.floor(top / shape.row) - OVERSCAN);
+  const last = Math.min(rowCount(), Math.ceil((top + innerHeight) / shape.row) + OVERSCAN);
+  const from = first * shape.columns;
+  const to = Math.min(view.list.length, last * shape.columns);
+  for (const [place, cell] of cells) {
+    if (place >= from && place < to && view.list[place] === cell.item) continue;
+    cells.delete(place);
+    spare.push(cell);
+  }
+  for (let place = from; place < to; place++) drawCell(place, shift);
+  for (const cell of spare) cell.node.remove();
+  spare.length = 0;
+  gallery.setAttribute("aria-activedescendant", cells.has(places[current]) ? `item-${current}` : "");
+}
+
+function drawCell(place, shift) {
+  const item = view.list[place];
+  let cell = cells.get(place);
+  if (!cell) {
+    cell = spare.pop() ?? makeCell();
+    cells.set(place, cell);
+    if (!cell.node.isConnected) gallery.append(cell.node);
+  }
+  showInCell(cell, item, place, shape);
+  const x = (place % shape.columns) * (shape.width + GAP);
+  const y = Math.floor(place / shape.columns) * shape.row + shift;
+  Object.assign(cell.node.style, { transform: `translate(${x}px, ${y}px)`, width: `${shape.width}px`, height: `${shape.row - GAP}px` });
+}
+
+/** Bring an item between the bars at the top and at the bottom. */
+function scrollToItem(item) {
+  const place = places[item] ?? -1;
+  if (place < 0) return;
+  const { top, factor } = sight();
+  const y = Math.floor(place / shape.columns) * shape.row;
+  const offset = gallery.getBoundingClientRect().top + Math.max(0, -gallery.getBoundingClientRect().top);
+  const upper = byId("toolbar").getBoundingClientRect().bottom;
+  const lower = innerHeight - (byId("bar")?.offsetHeight ?? 0);
+  const onScreen = y - top + offset;
+  const by = onScreen < upper ? onScreen - upper - GAP : onScreen + shape.row > lower ? onScreen + shape.row - lower + GAP : 0;
+  if (by) scrollBy({ top: by / factor, behavior: "instant" });
+}
+
+/** Whether a person can see an item, at least in part. */
+function inSight(item) {
+  const box = cells.get(places[item])?.node.getBoundingClientRect();
+  return Boolean(box) && box.bottom > byId("toolbar").getBoundingClientRect().bottom && box.top < innerHeight - (byId("bar")?.offsetHeight ?? 0);
+}
+
+function scrollToTop() {
+  const top = byId("toolbar").parentElement.getBoundingClientRect().top;
+  if (top < 0) scrollBy({ top, behavior: "instant" });
+}
+
+const rowsInSight = () => Math.max(1, Math.floor((innerHeight - byId("toolbar").offsetHeight) / shape.row) - 1);
+
+function cellAt(event) {
+  const node = event.target.closest(".cell");
+  return node && [...cells.values()].find((cell) => cell.node === node);
+}
+
+function clickCell(event) {
+  const cell = cellAt(event);
+  if (!cell) return;
+  const place = places[cell.item];
+  if (event.shiftKey) moveTo(place, { extend: true });
+  else if (event.ctrlKey || event.metaKey) {
+    if (!selected.size && current >= 0) selected.add(current);
+    if (!selected.delete(cell.item)) selected.add(cell.item);
+    moveTo(place, { keepSelection: true });
+  } else {
+    moveTo(place);
+    if (event.pointerType === "touch") openLightbox();
+  }
+}

@@ -1,0 +1,54 @@
+"""Vega-Lite figures as SVG text, for a light and a dark page."""
+
+from html import escape
+from typing import Any, Literal
+
+Spec = dict[str, Any]
+Theme = Literal["light", "dark"]
+
+# Okabe and Ito's (2008) blue and orange, told apart by every kind of colour vision; the darker pair on white.
+PALETTE = {
+    "light": {"first": "#0072b2", "second": "#d55e00", "text": "#24292f", "muted": "#57606a", "grid": "#d8dee4"},
+    "dark": {"first": "#56b4e9", "second": "#e69f00", "text": "#e6edf3", "muted": "#9198a1", "grid": "#373e47"},
+}
+
+
+def to_svg(spec: Spec, theme: Theme, description: str) -> str:
+    """Render a spec for a light or a dark page, on a transparent ground; the same spec gives the same text.
+
+    Args:
+        spec: Vega-Lite; colours and fonts come from the theme, by the styles that `_config` names.
+        theme: of the page.
+        description: for those who cannot see the figure.
+    """
+    import vl_convert
+
+    svg = vl_convert.vegalite_to_svg(spec, config=_config(theme))
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(description)}" ', 1)
+
+
+def _config(theme: Theme) -> Spec:
+    colours = PALETTE[theme]
+    text, muted = colours["text"], colours["muted"]
+    return {
+        "background": "transparent",
+        "aria": False,
+        "font": "Liberation Sans, Arial, sans-serif",
+        "view": {"stroke": None},
+        "range": {"category": [colours["first"], colours["second"]]},
+        "axis": {"labelColor": muted, "titleColor": text, "gridColor": colours["grid"], "domainColor": muted, "tickColor": muted}
+        | {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8},
+        "axisX": {"tickCount": 8, "grid": False, "labelOverlap": True, "labelSeparation": 6},
+        "legend": {"orient": "top", "offset": 24, "labelColor": text, "labelFontSize": 12, "labelLimit": 0, "columnPadding": 20}
+        | {"symbolSize": 260, "symbolOpacity": 1},
+        "line": {"strokeWidth": 2},
+        "text": {"color": muted, "fontSize": 11},
+        "style": {
+            "current": {"color": text, "strokeDash": [4, 3], "strokeWidth": 1.2},
+            "current-label": {"color": text, "fontSize": 12},
+            "ideal": {"color": muted, "strokeDash": [2, 3], "strokeWidth": 1.2},
+            "interval": {"color": colours["first"], "strokeWidth": 2},
+            "dot": {"color": colours["first"], "size": 70, "opacity": 1},
+            "count": {"color": colours["first"], "opacity": 0.55},
+        },
+    }

@@ -21,6 +21,7 @@ localrules:
 rule people_06_publish:
     """Copy the kept images, then the manifests; the receipt stands for a complete copy."""
     input:
+        shards=lambda wc: expand(f"{PEOPLE}/{wc.run}/04_decide/{{shard}}/{{file}}", shard=SHARDS[wc.run], file=SHARD_FILES),
         merged=expand(f"{PEOPLE}/{{{{run}}}}/05_merge/aggregate/{{file}}", file=AGGREGATE_FILES),
     output:
         f"{PEOPLE}/{{run}}/06_publish/receipt.parquet",
@@ -33,7 +34,6 @@ rule people_06_publish:
         "../envs/core.yaml"
     params:
         run=lambda wc: people_params.publish(wc.run, PEOPLE_RUNS[wc.run], SHARD_NUMBERS[wc.run]),
-        shards=f"{PEOPLE}/{{run}}/04_decide",
         machine=lambda wc, threads: machine(threads, batch_size=PEOPLE_RUNS[wc.run].batch_size),
         algorithm=2,
     script:
@@ -43,7 +43,7 @@ rule people_06_publish:
 rule people_06_publish_shard:
     """Copy the kept images of one shard, then its manifests, from a machine that has no other shards."""
     input:
-        expand(f"{PEOPLE}/{{{{run}}}}/04_decide/shard-{{{{shard}}}}-of-{{{{shard_count}}}}/{{file}}", file=SHARD_FILES),
+        shards=expand(f"{PEOPLE}/{{{{run}}}}/04_decide/shard-{{{{shard}}}}-of-{{{{shard_count}}}}/{{file}}", file=SHARD_FILES),
     output:
         f"{PEOPLE}/{{run}}/06_publish/shard-{{shard}}-of-{{shard_count}}/receipt.parquet",
     log:
@@ -53,7 +53,6 @@ rule people_06_publish_shard:
         "../envs/core.yaml"
     params:
         run=lambda wc: people_params.publish(wc.run, PEOPLE_RUNS[wc.run], [int(wc.shard)]),
-        shards=f"{PEOPLE}/{{run}}/04_decide",
         machine=lambda wc, threads: machine(threads, batch_size=PEOPLE_RUNS[wc.run].batch_size),
         algorithm=2,
     script:

@@ -18,7 +18,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# What the developer has configured for himself must not decide what a test does: files, the machine's role, a proxy on the way.
+# What developers have configured for themselves must not decide what a test does: files, the machine's role, a proxy on the way.
 ISOLATED = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

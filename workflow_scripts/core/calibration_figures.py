@@ -130,7 +130,7 @@ def histogram_edges(scores: Floats) -> Floats:
     low, high = float(scores.min()), float(scores.max())
     raw = (high - low or abs(high) or 1.0) / BARS
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * factor for factor in (1, 10) if power * factor >= raw)
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw)
     first, last = (math.floor(round(end / step, 6)) for end in (low, high))
     numbers = np.arange(first, last + 2, dtype=np.float64)
     # A division gives the floats that decimals are read as; a product gives others.

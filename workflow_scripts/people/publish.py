@@ -51,5 +51,6 @@ def publish(run: dict[str, Any], shards: Path, aggregate: Path | None, output: P
 
 if job := globals().get("snakemake"):
     with step(job.log[0]):
+        decided = Path(job.input.shards[0]).parents[1]
         merged = Path(job.input.merged[0]).parent if job.input.get("merged") else None
-        report_counts(**publish(job.params.run | job.params.machine, Path(job.params.shards), merged, Path(job.output[0])))
+        report_counts(**publish(job.params.run | job.params.machine, decided, merged, Path(job.output[0])))

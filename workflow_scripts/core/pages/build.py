@@ -85,14 +85,10 @@ def limits(scanned: Scan, shown: Indices, places: list[list[int]], thumbnails: i
         )
         hidden = int(scanned.person.sum()) - int(scanned.person[shown].sum())
         if hidden:
-            said.append(
-                f"{hidden:,} items with an earlier decision are not shown. Import the earlier file before you export, to keep them in it."
-            )
+            said.append(f"{hidden:,} items decided earlier are not shown. Import the earlier file before you export, to keep them in it.")
     without = sum(payload.NOT_SHOWN in row for row in places)
     if without:
-        said.append(
-            f"{thumbnails:,} thumbnails are included; {without:,} items show their name and numbers without a picture, or with fewer."
-        )
+        said.append(f"{thumbnails:,} thumbnails are included; {without:,} items show name and numbers without all of their pictures.")
     return said
 
 

@@ -30,9 +30,7 @@ function startDecisions() {
     }
   }
   storageWorks = store("probe", "1") && store("probe", null);
-  const found = storedEntries().filter(([key]) => key.startsWith(`[${JSON.stringify(data.page.id)},`));
-  const read = found.map(([key, value]) => [key, ...JSON.parse(value)]).sort((one, other) => (one[2] < other[2] ? -1 : 1));
-  for (const [key, value, when, why] of read) {
+  for (const [key, value, when, why] of readStored()) {
     const item = itemByKey.get(key);
     const [, id, name] = JSON.parse(key);
     if (item === undefined || (value && !choiceByValue.has(value)) || !data.open[item]) {
@@ -45,6 +43,21 @@ function startDecisions() {
   addEventListener("storage", followOtherTab);
   addEventListener("beforeunload", (event) => unsaved && event.preventDefault());
   tellStorage();
+}
+
+/** What was stored for this page as [key, value, when, why], in the order in which it was decided. */
+function readStored() {
+  const own = `[${JSON.stringify(data.page.id)},`;
+  const read = storedEntries().flatMap(([key, text]) => {
+    if (!key.startsWith(own)) return [];
+    try {
+      const [value, when, why] = JSON.parse(text);
+      return [[key, value, when, why].map(String)];
+    } catch {
+      return []; // not of this page's making
+    }
+  });
+  return read.sort((one, other) => (one[2] < other[2] ? -1 : one[2] > other[2] ? 1 : 0));
 }
 
 function set(item, choice, when, why) {

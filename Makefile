@@ -4,13 +4,18 @@ EXTRA ?= cpu
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 
-.PHONY: demo test lint fmt bench clean
+.PHONY: demo demo-s3 test lab lint fmt bench bench-s3 clean
 
 demo: .venv/ready
 	$(BIN)/snakemake demo_data && $(BIN)/snakemake demo --configfile config/demo.yaml && cat results/demo/summary.txt
 
+demo-s3: .venv/ready
+	$(BIN)/snakemake demo_data && $(BIN)/python -m workflow_scripts.demo.local_s3 demo_data/people/images $(BIN)/snakemake demo people_verify --configfile config/demo.yaml config/demo_s3.yaml && cat results/demo-s3/summary.txt
+
 test: .venv/ready
 	$(BIN)/pytest
+
+lab: .lab/ready
 
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/snakefmt --check Snakefile rules && $(BIN)/python -m workflow_scripts.settings.generate --check && $(BIN)/snakemake --lint --configfile config/demo.yaml
@@ -21,11 +26,17 @@ fmt: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m tests.bench.embed
 
+bench-s3: .venv/ready .lab/ready
+	$(BIN)/python -m tests.bench.s3
+
 clean:
 	rm -rf .snakemake results cache demo_data logs benchmarks .pytest_cache .mypy_cache .ruff_cache
 
 .venv/ready: pyproject.toml uv.lock | $(UV)
 	$(UV) sync --frozen --extra $(EXTRA) && touch $@
+
+.lab/ready: pyproject.toml uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.lab $(UV) sync --frozen --only-group lab && touch $@
 
 # Without venv (as on slim machines) pip puts it into a folder of its own, which an externally managed Python allows.
 .uv/bin/uv:

@@ -1,10 +1,10 @@
 # demo: drawn data with known truth, the small models trained on it, and how well the pipelines did. No pipeline depends on it.
 #
 # in:  nothing
-# out: {demo.root}/people/ with images/ and truth.csv; results/demo/summary.txt; results/demo/models/, to be copied over
+# out: {demo.root}/people/ with images/ and truth.csv; {demo.results_root}/summary.txt and models/, to be copied over
 #      resources/demo/ by hand
 
-DEMO_RESULTS = "results/demo"
+DEMO_RESULTS = settings.demo.results_root
 
 
 localrules:
@@ -53,6 +53,7 @@ rule demo_03_summary:
         truth=f"{settings.demo.root}/people/truth.csv",
         merged=f"{PEOPLE}/demo/05_merge/aggregate/merge_metadata.json",
         receipt=f"{PEOPLE}/demo/06_publish/receipt.parquet",
+        report=f"{PEOPLE}/demo/07_report",
     output:
         f"{DEMO_RESULTS}/summary.txt",
     log:
@@ -61,6 +62,7 @@ rule demo_03_summary:
         "../envs/core.yaml"
     params:
         logs="logs/people/demo/02_embed",
+        people=lambda wc: tracked(PEOPLE_RUNS["demo"], "source", "destination", "manifests"),
         algorithm=1,
     script:
         "../workflow_scripts/demo/summary.py"

@@ -26,6 +26,7 @@ from workflow_scripts.demo.people_data import draw
 
 SCENES = 40
 SMALL = 1100  # more keys than a page of a listing holds
+THRESHOLD, HIGHER = 0.9, 0.93  # the small ones are noise, which the demo's model takes for people: at these, most are kept
 FROM_DECIDE = {"people_04_decide", "people_05_merge", "people_06_publish", "people_07_report"}
 
 
@@ -106,7 +107,7 @@ def credentials(swift: SwiftServer) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def on_disk(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The same images cleaned as a folder: what the bucket's results have to equal."""
-    project = new_project(tmp_path_factory.mktemp("folder") / "p", fill, shard_count=1)
+    project = new_project(tmp_path_factory.mktemp("folder") / "p", fill, shard_count=1, threshold=THRESHOLD)
     project.run()
     return project
 
@@ -130,7 +131,7 @@ def project(finished: Project, tmp_path: Path, bucket: Bucket) -> Iterator[Proje
 
 
 def places(bucket: Bucket, name: str) -> dict[str, Any]:
-    named = {"destination": bucket.place(f"{name}/images"), "manifests": bucket.place(f"{name}/manifests")}
+    named = {"destination": bucket.place(f"{name}/images"), "manifests": bucket.place(f"{name}/manifests"), "threshold": THRESHOLD}
     return {"source": bucket.place("in"), **named, "endpoint_url": bucket.proxy.endpoint}
 
 
@@ -239,9 +240,9 @@ def test_more_shards_give_the_same_tables_and_read_no_image_again(project: Proje
 
 def test_another_threshold_reads_nothing_and_copies_the_difference(project: Project, bucket: Bucket) -> None:
     before = {row[0] for row in tables(project)["kept"]}
-    project.write_config(threshold=0.9, **places(bucket, "higher"))
+    project.write_config(**places(bucket, "higher"))
     project.run("people_verify")
-    project.write_config(threshold=0.95)
+    project.write_config(threshold=HIGHER)
     bucket.asked()
     assert project.planned() == FROM_DECIDE
     project.run()
@@ -249,7 +250,7 @@ def test_another_threshold_reads_nothing_and_copies_the_difference(project: Proj
     asked = bucket.asked()
     assert before < after
     assert asked.get("get", 0) == 0
-    assert asked["copy"] == project.counts("06_publish")["copied"] < len(after) - len(before)
+    assert asked["copy"] == project.counts("06_publish")["copied"] == len(after) - len(before)
     assert set(bucket.keys("higher/images/")) == after
     project.run("people_verify")
 
@@ -396,14 +397,14 @@ def test_killed_while_publishing_copies_what_is_missing(project: Project, bucket
 
 
 def test_prune_removes_its_own_copies_and_nothing_else(project: Project, bucket: Bucket) -> None:
-    project.write_config(threshold=0.9, **places(bucket, "pruned"))
+    project.write_config(**places(bucket, "pruned") | {"threshold": HIGHER})
     project.run()
     before = bucket.keys("pruned/images/")
-    stale = sorted(before.keys() - {row[0] for row in tables_at(project, 0.5)})
+    stale = sorted(before.keys() - {row[0] for row in tables_at(project, THRESHOLD)})
     assert len(stale) > 2
     bucket.put("pruned/images/mine.jpg", b"somebody else's")
     bucket.put(f"pruned/images/{stale[0]}", b"changed by somebody")
-    project.write_config(threshold=0.5, prune=True, prune_max_fraction=0.0)
+    project.write_config(threshold=THRESHOLD, prune=True, prune_max_fraction=0.0)
     refused = project.run("people", "--retries", "0", check=False)
     assert refused.returncode != 0
     assert "prune_max_fraction" in refused.stdout
@@ -424,7 +425,7 @@ def tables_at(project: Project, threshold: float) -> list[tuple[str, ...]]:
 @pytest.mark.parametrize(
     ("environment", "settings", "text"),
     [
-        ({"AWS_SECRET_ACCESS_KEY": "wrong-secret-word"}, {}, "the secret key is wrong; check AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong-secret-word"}, {}, "the secret key is not this access key's; check AWS_SECRET_ACCESS_KEY"),
         ({"AWS_ACCESS_KEY_ID": "lab:nobody"}, {}, "AWS_ACCESS_KEY_ID"),
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, {}, "no credentials found"),
         ({}, {"source": "s3://no-such-bucket-here/in/"}, "s3://no-such-bucket-here/in/: there is no such bucket"),
@@ -493,9 +494,8 @@ def test_machines_without_a_shared_disk_make_the_same_run(bucket: Bucket, tmp_pa
     for name in ("removed_all.csv", "kept_all.csv", "errors_all.csv", "removed_all_image_ids.txt", "removed_all_s3_urls.txt"):
         assert (merged / name).read_bytes() == (finished.results / f"05_merge/aggregate/{name}").read_bytes(), name
         published = bucket.read(f"remote/manifests/r/aggregate/{name}")
-        assert (published == (merged / name).read_bytes()) == ("_all.csv" not in name or name.startswith("errors")), (
-            "links are published alone"
-        )
+        with_links = name in ("removed_all.csv", "kept_all.csv")
+        assert (published != (merged / name).read_bytes()) == with_links, "links stand in the published copy alone"
     assert bucket.keys("remote/images/") == bucket.keys("first/images/")
     bucket.swift.client().delete_object(Bucket=bucket.name, Key="remote/manifests/r/shard-0001-of-0003/kept.csv")
     again = merger.run("people_merge_remote", check=False)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ["torch", "torchvision", "open_clip", "pandas", "faiss", "ultralytics", "rembg", "boto3"]
-PEOPLE = ("list_objects", "decide", "merge", "publish", "verify", "removal_plan", "score", "embed", "embed_prompts", "manifests", "journal")
+HEAVY = ["torch", "torchvision", "open_clip", "pandas", "faiss", "ultralytics", "rembg", "boto3", "vl_convert"]
+PEOPLE = sorted(path.stem for path in (ROOT / "workflow_scripts" / "people").glob("[a-z]*.py"))
 LIGHT = {
     "core": sorted(f"workflow_scripts.core.{path.stem}" for path in (ROOT / "workflow_scripts" / "core").glob("[a-z]*.py")),
     "people": [f"workflow_scripts.people.{name}" for name in PEOPLE],

@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.core.step import atomic_text, log, step
+from workflow_scripts.core.storage import Storage, open_storage
 from workflow_scripts.people import manifests
 
 
-def people_results(aggregate: Path, truth: Path) -> dict[str, Any]:
+def people_results(aggregate: Path, truth: Path, source: Storage) -> dict[str, Any]:
     """Counts, precision and recall of one people run.
 
     Args:
         aggregate: folder of the merged manifests.
-        truth: table of `people_data.draw`.
+        truth: table of `people_data.draw`, with keys below the source.
+        source: what was cleaned.
     """
     with truth.open(encoding="utf-8", newline="") as handle:
         expected = {row["key"]: row for row in csv.DictReader(handle)}
-    removed = {row["s3_key"] for row in manifests.read_csv(aggregate / "removed_all.csv")}
-    kept = {row["s3_key"] for row in manifests.read_csv(aggregate / "kept_all.csv")}
-    errors = {row["s3_key"] for row in manifests.read_csv(aggregate / "errors_all.csv")}
+    names = ("removed", "kept", "errors")
+    removed, kept, errors = ({source.below(row["s3_key"]) for row in manifests.read_csv(aggregate / f"{name}_all.csv")} for name in names)
     people = {key for key, row in expected.items() if row["expected"] == "scanned" and int(row["people"]) > 0}
     right = len(removed & people)
     totals = manifests.read_json(aggregate / "merge_metadata.json")["totals"]
@@ -40,12 +41,12 @@ def embedding_rate(logs: Path) -> float | None:
     return sum(count for count, _ in found) / seconds if seconds else None
 
 
-def people_text(found: dict[str, Any], rate: float | None, folder: Path) -> str:
-    """The people part of the summary."""
+def people_text(found: dict[str, Any], rate: float | None, folder: Path, places: dict[str, str]) -> str:
+    """The people part of the summary, with the places `source`, `destination` and `manifests`."""
     damaged = "all of them damaged on purpose" if found["errors_as_expected"] else "NOT the ones that were damaged on purpose"
     lines = [
         "people: images with people taken out of a drawn set",
-        f"  listed       {found['listed']:6d}   files in demo_data/people/images",
+        f"  listed       {found['listed']:6d}   files in {places['source']}",
         f"  skipped      {found['skipped']:6d}   no image by their extension",
         f"  errors       {found['errors']:6d}   unreadable, {damaged}",
         f"  removed      {found['removed']:6d}   people_prob at or above the threshold",
@@ -55,21 +56,22 @@ def people_text(found: dict[str, Any], rate: float | None, folder: Path) -> str:
     ]
     if rate:
         lines.append(f"  speed        {rate:6.0f}   images/s in the embedding step")
-    places = {
+    look = {
+        "page": folder / "07_report/index.html",
         "removed": folder / "05_merge/aggregate/removed_all.csv",
         "kept": folder / "05_merge/aggregate/kept_all.csv",
-        "cleaned copy": folder / "cleaned/train",
-        "manifests": folder / "cleaned/manifests",
+        "cleaned copy": places["destination"],
+        "manifests": places["manifests"],
     }
-    lines += ["  look at"] + [f"    {name:13s}{path}" for name, path in places.items()]
+    lines += ["  look at"] + [f"    {name:13s}{path}" for name, path in look.items()]
     return "\n".join(lines) + "\n"
 
 
 if job := globals().get("snakemake"):
     with step(job.log[0]):
         run = Path(job.input.merged).parents[2]
-        results = people_results(run / "05_merge/aggregate", Path(job.input.truth))
-        text = people_text(results, embedding_rate(Path(job.params.logs)), run)
+        results = people_results(run / "05_merge/aggregate", Path(job.input.truth), open_storage(job.params.people["source"]))
+        text = people_text(results, embedding_rate(Path(job.params.logs)), run, job.params.people)
         text += "The images and the model are toys drawn and trained here: they prove the workflow, not accuracy on photographs.\n"
         log.info("%s", text)
         with atomic_text(job.output[0]) as report:

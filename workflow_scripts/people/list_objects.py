@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from workflow_scripts.core.images import IMAGE_EXTENSIONS
 from workflow_scripts.core.step import StepError, atomic_output, check_not_orphaned, log, report_counts, step
-from workflow_scripts.core.storage import Item, Storage, StorageError, is_bucket, is_valid_key, open_storage, printable_key
+from workflow_scripts.core.storage import Item, S3Storage, Storage, StorageError, is_valid_key, open_storage, printable_key
 from workflow_scripts.people.share_listing import fetch_listing
 
 SCAN, NOT_SAMPLED, SKIPPED, ERROR = "scan", "not_sampled", "skipped", "error"
@@ -163,7 +163,8 @@ def check_access(source: Storage, listing: Path, targets: Iterable[Storage]) -> 
     Raises:
         StepError: naming the place and what is refused.
     """
-    if is_bucket(source.location):
+    if isinstance(source, S3Storage):
+        source.check_region()
         first = next(items_to_scan(row for batch in pq.ParquetFile(listing).iter_batches(1024) for row in batch.to_pylist()))
         try:
             source.read(first)
@@ -171,7 +172,7 @@ def check_access(source: Storage, listing: Path, targets: Iterable[Storage]) -> 
             if "denied" in str(error):
                 raise StepError(f"{source.location}: may be listed but not read ({first.key}: {error}); allow s3:GetObject") from error
     for target in targets:
-        if is_bucket(target.location):
+        if isinstance(target, S3Storage):
             target.prepare()
 
 

@@ -15,5 +15,6 @@ class Demo(Strict):
     """Sample data, drawn by the workflow itself."""
 
     root: str = Field("demo_data", min_length=1, description="Folder for the drawn data; made anew by `snakemake demo_data`.")
+    results_root: str = Field("results/demo", min_length=1, description="Where the demo's summary and newly trained models go.")
     seed: int = Field(7, description="Another seed draws other scenes.")
     people: DemoPeople = Field(default_factory=lambda: DemoPeople(), description="The set for the people pipeline.")

@@ -2,14 +2,18 @@
 
 import hashlib
 import math
+import os
 from pathlib import Path
 
+import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from moto import mock_aws
 
+from tests.lab.server import ISOLATED
 from workflow_scripts.core.models import ModelCard
-from workflow_scripts.core.storage import open_storage
+from workflow_scripts.core.storage import open_storage, s3
 from workflow_scripts.people import manifests, score
 from workflow_scripts.people.decide import decide
 from workflow_scripts.people.list_objects import list_objects, read_shard
@@ -17,6 +21,8 @@ from workflow_scripts.people.merge import merge
 from workflow_scripts.people.publish import publish
 
 CARD = ModelCard("ViT", "toy.pt", "ViT", "/models/toy.pt", 7, "ab" * 32, {}, {})
+REGION = "eu-west-3"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": REGION}
 
 
 class Run:
@@ -54,7 +60,7 @@ class Run:
         """Put a file into the source, and say what its score or its error will be."""
         path = self.source / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes((key if data is None else data).encode())
+        path.write_bytes(as_bytes(key if data is None else data))
         self.scores[key] = (prob, error)
         return path
 
@@ -64,7 +70,7 @@ class Run:
     def list(self, seed=0):
         options = {"shard_count": self.shard_count, "max_images": self.settings["max_images"], "sample_seed": seed}
         self.listing.parent.mkdir(parents=True, exist_ok=True)
-        return list_objects(open_storage(str(self.source)), self.listing, **options)
+        return list_objects(open_storage(self.settings["source"], self.settings["store"]), self.listing, **options)
 
     def score(self):
         """A score table for each shard; gives their paths by number."""
@@ -113,9 +119,62 @@ class Run:
         return {name: [row["s3_key"] for row in self.rows(name, shard)] for name in ("removed", "kept", "errors")}
 
 
+def as_bytes(data):
+    return data if isinstance(data, bytes) else data.encode()
+
+
+class InBucket(Run):
+    """The same with its images, their copy and the published manifests in a bucket; scores go by whole keys."""
+
+    def __init__(self, root, client):
+        super().__init__(root)
+        self.client, self.data = client, {}
+        self.settings |= {"source": "s3://bucket/in/", "store": {"region": REGION}}
+        self.destination, self.published = "s3://bucket/clean/train/", "s3://bucket/clean/manifests/"
+
+    def put(self, key, prob=0.1, *, data=None, error=None, **fields):
+        """Put an object below `in/`."""
+        self.data[f"in/{key}"] = as_bytes(key if data is None else data)
+        self.client.put_object(Bucket="bucket", Key=f"in/{key}", Body=self.data[f"in/{key}"], **fields)
+        self.scores[f"in/{key}"] = (prob, error)
+
+    def sha256(self, key):
+        return hashlib.sha256(self.data[key]).hexdigest()
+
+    def objects(self, prefix=""):
+        """The bytes of every object below a prefix, by key without it."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix=prefix)
+        keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
+        return {key.removeprefix(prefix): self.client.get_object(Bucket="bucket", Key=key)["Body"].read() for key in keys}
+
+
 @pytest.fixture
 def run(tmp_path):
     return Run(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def own_client():
+    """A client for all tests: making one takes longer than a test."""
+    s3._client.cache_clear()
+    return boto3.client("s3", region_name=REGION, aws_access_key_id="AKIATEST", aws_secret_access_key="secret")
+
+
+@pytest.fixture
+def client(own_client, monkeypatch):
+    """A store within this process, with the empty bucket `bucket`, and credentials for it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in (ISOLATED | CREDENTIALS).items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        own_client.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
+        yield own_client
+
+
+@pytest.fixture
+def in_bucket(tmp_path, client):
+    return InBucket(tmp_path, client)
 
 
 @pytest.fixture

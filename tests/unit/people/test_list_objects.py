@@ -1,15 +1,28 @@
-"""people 01: shards, the sample, extensions, names."""
+"""people 01: shards, the sample, extensions, names; a listing of any size; what a bucket refuses."""
 
+import hashlib
 import os
+import random
+import tracemalloc
 import zlib
 from collections import Counter
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from workflow_scripts.core.step import StepError
-from workflow_scripts.core.storage import Item, printable_key
-from workflow_scripts.people.list_objects import SCHEMA, list_objects, read_shard, shard_of
+from workflow_scripts.core.step import OrphanedError, StepError
+from workflow_scripts.core.storage import FolderStorage, Item, S3Options, S3Storage, StorageError, StoreError, printable_key
+from workflow_scripts.people import list_objects as module
+from workflow_scripts.people.list_objects import (
+    SCHEMA,
+    check_access,
+    items_to_scan,
+    list_objects,
+    listing_counts,
+    read_shard,
+    shard_of,
+)
 
 KEYS = [
     f"{folder}{name}"
@@ -23,20 +36,20 @@ class Listed:
 
     location = "/data/somewhere"
 
-    def __init__(self, keys):
-        self._keys = keys
+    def __init__(self, keys, order=None):
+        self._keys = order(keys) if order else sorted(keys, key=os.fsencode)
 
     def list(self):
-        return iter([Item(key, 5, f"etag of {printable_key(key)}", "2026-01-01T00:00:00Z") for key in sorted(self._keys, key=os.fsencode)])
+        return (Item(key, 5, f"etag of {printable_key(key)}", "2026-01-01T00:00:00Z") for key in self._keys)
 
 
 @pytest.fixture
 def listed(tmp_path):
     """The rows of a listing, and its counts."""
 
-    def make(keys, *, shard_count=1, max_images=0, sample_seed=0):
+    def make(keys, *, shard_count=1, max_images=0, sample_seed=0, order=None):
         output = tmp_path / "objects.parquet"
-        counts = list_objects(Listed(keys), output, shard_count=shard_count, max_images=max_images, sample_seed=sample_seed)
+        counts = list_objects(Listed(keys, order), output, shard_count=shard_count, max_images=max_images, sample_seed=sample_seed)
         table = pq.read_table(output)
         assert table.schema.equals(SCHEMA)
         return table.to_pylist(), counts
@@ -83,7 +96,7 @@ def test_the_sample_is_the_same_for_any_shard_count(listed, shard_count, size):
     many, _ = listed(keys, max_images=size, shard_count=shard_count)
     assert scanned(one) == scanned(many)
     assert len(scanned(one)) == min(size, 300)
-    assert counts.get("not_sampled", 0) == max(0, 300 - size)
+    assert counts == {name: count for name, count in (("scan", min(size, 300)), ("not_sampled", 300 - size)) if count > 0}
     assert {row["detail"] for row in one} == {""}
 
 
@@ -133,6 +146,8 @@ def test_extensions_count_in_any_case(listed, extension):
         ("folder.jpg/readme", "(none)"),
         (".jpg", "(none)"),
         ("a.jpg~", ".jpg~"),
+        ("album/", "(none)"),  # consoles of object stores make such objects as folders
+        ("album.jpg/", "(none)"),
     ],
 )
 def test_other_files_are_skipped_by_their_extension(listed, key, detail):
@@ -187,3 +202,230 @@ def test_same_source_same_bytes(listed, tmp_path):
         listed(KEYS, shard_count=3, max_images=5)
         found.append((tmp_path / "objects.parquet").read_bytes())
     assert found[0] == found[1]
+
+
+# ---- listings of any size ----
+
+# U+E000 stands before the emoji as UTF-8, and behind it as UTF-16, by which some stores sort.
+WIDE = [*KEYS, "\ue000.jpg", "😀.jpg", "😀/\ue000.jpg", "\ue000/😀.jpg", "\ufb00.jpg"]
+ORDERS = {
+    "by key": sorted,
+    "as UTF-16": lambda keys: sorted(keys, key=lambda key: key.encode("utf-16-be")),
+    "backwards": lambda keys: sorted(keys, reverse=True),
+    "shuffled": lambda keys: random.Random(3).sample(keys, len(keys)),
+    "case folded": lambda keys: sorted(keys, key=str.lower),
+}
+
+
+def by_hash(keys, seed, size):
+    """What a sample of images must be."""
+    ranked = sorted(keys, key=lambda key: hashlib.sha256(f"{seed}\0{key}".encode()).hexdigest())
+    return set(ranked[:size])
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_the_table_is_the_same_in_whatever_pieces_and_order_it_was_listed(listed, monkeypatch, chunk, order):
+    assert ORDERS["as UTF-16"](WIDE) != sorted(WIDE)
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    rows, counts = listed(WIDE, shard_count=3, max_images=9, sample_seed=5, order=ORDERS[order])
+    images = [key for key in WIDE if not key.endswith(".txt")]
+    sample = by_hash(images, 5, 9)
+    outcome = {key: "skipped" if key not in images else "scan" if key in sample else "not_sampled" for key in WIDE}
+    wanted = sorted(WIDE, key=lambda key: (zlib.crc32(key.encode()) % 3, key.encode()))
+    assert [(row["key"], row["outcome"], row["shard"]) for row in rows] == [
+        (key, outcome[key], zlib.crc32(key.encode()) % 3) for key in wanted
+    ]
+    assert all(row["etag"] == f"etag of {row['key']}" for row in rows)
+    assert counts == {"scan": 9, "not_sampled": len(images) - 9, "skipped": 3}
+
+
+@pytest.mark.parametrize(("chunk", "shard_count"), [(1, 1), (13, 4), (100, 50), (1000, 7)])
+def test_the_sample_is_the_first_by_hash_for_any_chunk_and_shard_count(listed, monkeypatch, chunk, shard_count):
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    keys = [f"album-{number % 7}/{number}.jpg" for number in range(300)]
+    rows, _ = listed([*keys, *(f"{number}.txt" for number in range(50))], shard_count=shard_count, max_images=40, sample_seed=11)
+    assert scanned(rows) == by_hash(keys, 11, 40)
+
+
+@pytest.mark.parametrize("max_images", [0, 3, 14, 100])
+def test_the_counts_stand_in_the_listing(listed, tmp_path, monkeypatch, max_images):
+    monkeypatch.setattr(module, "CHUNK", 4)
+    rows, counts = listed([*KEYS, os.fsdecode(b"caf\xe9.jpg")], shard_count=3, max_images=max_images)
+    assert listing_counts(tmp_path / "objects.parquet") == counts == Counter(row["outcome"] for row in rows)
+    assert sum(counts.values()) == len(KEYS) + 1
+
+
+def test_leftovers_of_a_killed_listing_are_swept(listed, tmp_path):
+    left = tmp_path / ".listing-abc"
+    left.mkdir()
+    (left / "0.arrow").write_bytes(b"half")
+    (tmp_path / "mine").mkdir()
+    listed(KEYS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "objects.parquet"]
+
+
+class CutOff(Listed):
+    """A source that lists so many objects and fails."""
+
+    def list(self):
+        yield from super().list()
+        raise StoreError("the store does not answer")
+
+
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_a_listing_that_fails_leaves_the_older_one_and_nothing_beside(listed, tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    listed(KEYS)
+    before = (tmp_path / "objects.parquet").read_bytes()
+    with pytest.raises(StoreError, match="the store does not answer"):
+        list_objects(CutOff(KEYS[:5]), tmp_path / "objects.parquet", shard_count=1, max_images=0, sample_seed=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["objects.parquet"]
+    assert (tmp_path / "objects.parquet").read_bytes() == before
+
+
+def test_an_orphan_stops_listing(listed, tmp_path, monkeypatch):
+    def gone():
+        raise OrphanedError("gone")
+
+    monkeypatch.setattr(module, "check_not_orphaned", gone)
+    monkeypatch.setattr(module, "CHUNK", 2)
+    source = Listed(KEYS)
+    source.list = lambda: (pytest.fail("went on") if number > 4 else item for number, item in enumerate(Listed(KEYS).list()))
+    with pytest.raises(OrphanedError):
+        list_objects(source, tmp_path / "objects.parquet", shard_count=1, max_images=0, sample_seed=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_listing_takes_the_memory_of_a_chunk(tmp_path, monkeypatch):
+    total, chunk = 300_000, 10_000
+    monkeypatch.setattr(module, "CHUNK", chunk)
+
+    class Long:
+        location = "s3://bucket/"
+
+        def list(self):
+            return (
+                Item(f"album-{number // 1000:05d}/{number:09d}.jpg", number, f"{number:032x}", "2026-01-01T00:00:00Z")
+                for number in range(total)
+            )
+
+    arrow = pa.proxy_memory_pool(pa.default_memory_pool())
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(arrow)
+    tracemalloc.start()
+    try:
+        counts = list_objects(Long(), tmp_path / "objects.parquet", shard_count=16, max_images=1000, sample_seed=0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(before)
+    assert counts == {"scan": 1000, "not_sampled": total - 1000}
+    # An item takes some 400 bytes as Python objects and 110 in Arrow.
+    assert peak < 3 * 400 * chunk
+    assert arrow.max_memory() < total * 110 / 2
+
+
+# ---- rows and items ----
+
+
+def test_what_is_to_be_scanned_comes_as_items(listed, tmp_path):
+    listed(["b.jpg", "a.txt", "a.jpg", os.fsdecode(b"\xe9.jpg")])
+    assert list(items_to_scan(read_shard(tmp_path / "objects.parquet", 0))) == [
+        Item(key, 5, f"etag of {key}", "2026-01-01T00:00:00Z") for key in ("a.jpg", "b.jpg")
+    ]
+
+
+# ---- what a bucket would refuse later ----
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """What is read of buckets, each time with an error that can be set."""
+
+    class Reads(list):
+        error = None
+
+    found = Reads()
+
+    def read(self, item):
+        found.append((self.location, item.key))
+        if found.error:
+            raise found.error
+        return b""
+
+    monkeypatch.setattr(S3Storage, "read", read)
+    return found
+
+
+@pytest.fixture
+def listing(in_bucket):
+    in_bucket.settings["shard_count"] = 3
+    in_bucket.put("a.txt")
+    for number in range(6):
+        in_bucket.put(f"{number}.jpg")
+    in_bucket.list()
+    return in_bucket.listing
+
+
+@pytest.fixture
+def source(client):
+    return S3Storage("s3://bucket/in/", S3Options(region="eu-west-3"))
+
+
+def test_one_image_is_read_to_see_whether_that_is_allowed(listing, source, reads):
+    check_access(source, listing, [])
+    first = next(row["key"] for row in pq.read_table(listing).to_pylist() if row["outcome"] == "scan")
+    assert reads == [("s3://bucket/in/", first)]
+
+
+def test_a_bucket_that_may_be_listed_but_not_read_is_named_with_the_right(listing, source, reads):
+    reads.error = StorageError("access denied")
+    with pytest.raises(StepError) as caught:
+        check_access(source, listing, [])
+    (_, key), *_ = reads
+    assert str(caught.value) == f"s3://bucket/in/: may be listed but not read ({key}: access denied); allow s3:GetObject"
+
+
+@pytest.mark.parametrize("text", ["changed since listing", "gone since listing", "archived; restore it from its storage class first"])
+def test_what_is_wrong_with_one_image_alone_stops_nothing(listing, source, reads, text):
+    reads.error = StorageError(text)
+    check_access(source, listing, [])
+    assert len(reads) == 1
+
+
+def test_a_store_that_fails_is_said_as_it_says(listing, source, reads):
+    reads.error = StoreError("s3://bucket/in/: there is no such bucket")
+    with pytest.raises(StoreError, match="there is no such bucket"):
+        check_access(source, listing, [])
+
+
+def test_a_region_that_is_not_the_buckets_is_named(listing, reads):
+    with pytest.raises(StoreError, match="set region: eu-west-3"):
+        check_access(S3Storage("s3://bucket/in/", S3Options(region="us-east-1")), listing, [])
+    assert reads == []
+
+
+def test_a_part_of_a_run_without_an_image_has_nothing_to_read(listing, source, reads, tmp_path):
+    table = pq.read_table(listing)
+    pq.write_table(table.filter(pa.compute.equal(table["outcome"], "skipped")), tmp_path / "part.parquet")
+    check_access(source, tmp_path / "part.parquet", [])
+    assert reads == []
+
+
+def test_only_buckets_are_asked_and_the_targets_among_them_prepared(run, client, monkeypatch):
+    run.put("a.jpg")
+    run.list()
+    prepared = []
+    monkeypatch.setattr(S3Storage, "prepare", lambda self: prepared.append(self.location))
+    for name in ("read", "prepare", "list"):
+        monkeypatch.setattr(FolderStorage, name, lambda *_: pytest.fail("a folder is not asked"))
+    targets = [FolderStorage(run.destination), S3Storage("s3://bucket/one"), S3Storage("s3://bucket/two")]
+    check_access(FolderStorage(run.source), run.listing, targets)
+    assert prepared == ["s3://bucket/one", "s3://bucket/two"]
+    assert not run.destination.exists()
+
+
+def test_a_target_that_cannot_be_written_is_known_before_the_work(listing, source, client):
+    with pytest.raises(StoreError, match=r"^s3://no-such-bucket/clean: there is no such bucket"):
+        check_access(source, listing, [S3Storage("s3://bucket/ok"), S3Storage("s3://no-such-bucket/clean")])

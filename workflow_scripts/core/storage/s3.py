@@ -26,6 +26,7 @@ COPY_WHOLE_UP_TO = 5 * 1024**3  # larger objects are copied in parts; the limit 
 PART_BYTES = 512 * 1024**2
 BODY_ATTEMPTS = 4
 _WRITE_CHECK = ".darkroom-write-check"
+_KINDS = mimetypes.MimeTypes()  # Python's own table: the system's would differ between machines
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
@@ -114,6 +115,13 @@ class S3Storage:
         if "UploadId" not in begun:
             raise StoreError(f"{self.location}: {NOT_S3}")
         self._call("abort_multipart_upload", **place, UploadId=begun["UploadId"])
+
+    def check_region(self) -> None:
+        """Refuse a region that is not the bucket's: reads would be led there all the same, but links would name the wrong one."""
+        if self.options.endpoint_url is None:
+            found = self._call("head_bucket", Bucket=self.bucket).get("BucketRegion", self.region)
+            if found != self.region:
+                raise StoreError(f"{self.location}: the bucket is in another region; set region: {found}")
 
     def list(self) -> Iterator[Item]:
         """Every object below the prefix, page by page, in the store's order (Amazon's is that of the keys' UTF-8 bytes)."""
@@ -295,7 +303,7 @@ def _item(found: Any) -> Item:
 
 
 def _content_type(key: str) -> str:
-    kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
+    kind = _KINDS.guess_type(key, strict=False)[0] or "application/octet-stream"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 

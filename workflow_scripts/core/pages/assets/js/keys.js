@@ -3,10 +3,12 @@
 function startKeys() {
   byId("help-button").addEventListener("click", openHelp);
   // After a click on a control the keys act on the gallery again; who came by keyboard stays where they are.
-  document.addEventListener("click", (event) => {
-    const control = event.target.closest("#toolbar button, aside button, #bar button");
-    if (control && event.detail > 0 && !document.querySelector("dialog[open]")) gallery.focus({ preventScroll: true });
-  });
+  // First of all, so that a dialog that the click opens gives the focus back to the gallery.
+  const giveBack = (event) => {
+    const control = event.target.closest("#toolbar button, aside button, #bar button, #help-button, .panel summary");
+    if (control && event.detail > 0) gallery.focus({ preventScroll: true });
+  };
+  document.addEventListener("click", giveBack, true);
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     const { target } = event;

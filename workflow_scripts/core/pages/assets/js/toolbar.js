@@ -103,10 +103,10 @@ function filterPanel() {
 function decidedFilter() {
   if (!data.page.choices.length) return null;
   const options = [["", "all"], ["undecided", "undecided"], ["decided", "decided"], ...data.page.choices.map((choice, number) => [String(number), choice.label])];
-  const select = el("select", {}, ...options.map(([value, text]) => el("option", { value }, text)));
+  const select = el("select", { "aria-label": "Show by decision" }, ...options.map(([value, text]) => el("option", { value }, text)));
   select.addEventListener("change", () => setFilter({ decided: select.value }));
   on("filters", () => (select.value = filter.decided));
-  return el("label", {}, "Decisions ", select);
+  return el("label", {}, "Decisions", select);
 }
 
 function textFilter(key, label, list = "") {

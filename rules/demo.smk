@@ -1,7 +1,7 @@
 # demo: drawn data with known truth, the small models trained on it, and how well the pipelines did. No pipeline depends on it.
 #
 # in:  nothing
-# out: {demo.root}/people/ with images/ and truth.csv; {demo.results_root}/summary.txt and models/, to be copied over
+# out: {demo.root}/people/ with images/, truth.csv and labels.csv; {demo.results_root}/summary.txt and models/, to be copied over
 #      resources/demo/ by hand
 
 DEMO_RESULTS = settings.demo.results_root
@@ -16,7 +16,8 @@ localrules:
 rule demo_01_people_data:
     """Draw scenes with and without people, some of them damaged or oddly named on purpose."""
     output:
-        f"{settings.demo.root}/people/truth.csv",
+        truth=f"{settings.demo.root}/people/truth.csv",
+        labels=f"{settings.demo.root}/people/labels.csv",
     log:
         "logs/demo/01_people_data.log",
     conda:
@@ -24,7 +25,7 @@ rule demo_01_people_data:
     params:
         images=settings.demo.people.images,
         seed=settings.demo.seed,
-        algorithm=1,
+        algorithm=2,
     script:
         "../workflow_scripts/demo/people_data.py"
 

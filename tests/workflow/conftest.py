@@ -47,10 +47,11 @@ class Project:
         return done
 
     def planned(self, *arguments: str, **options: Any) -> set[str]:
-        """The rules that would run, without targets and the number of shards in their names."""
+        """The rules that would run, without targets and the number of the set of shards in their names."""
         text = self.run("-n", *(arguments or ("people",)), **options).stdout
         rules = set(re.findall(r"^(?:local)?rule (\w+):$", text, re.MULTILINE))
-        return {re.sub(r"_\d+$", "", rule) for rule in rules} - {"people", "people_verify", "people_removal_plan"}
+        numbered = {rule for rule in rules if re.match(r"[a-z]+_\d\d_", rule)}
+        return {re.sub(r"_\d+$", "", rule) for rule in numbered}
 
     def counts(self, step: str) -> dict[str, int]:
         """What the logs of a step say it did, added up."""

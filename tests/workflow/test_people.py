@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import shutil
 import zlib
@@ -16,10 +17,10 @@ from workflow_scripts.demo.drawing import draw_scene, rng_for
 from workflow_scripts.demo.people_data import draw
 
 SCENES = 60
-ALL = {"people_01_list", "people_02_embed", "people_03_score", "people_04_decide", "people_05_merge", "people_06_publish"}
-FROM_DECIDE = {"people_04_decide", "people_05_merge", "people_06_publish"}
+FROM_DECIDE = {"people_04_decide", "people_05_merge", "people_06_publish", "people_07_report"}
 FROM_SCORE = FROM_DECIDE | {"people_03_score"}
 FROM_EMBED = FROM_SCORE | {"people_02_embed"}
+ALL = FROM_EMBED | {"people_01_list"}
 
 
 @pytest.fixture(scope="module")
@@ -299,3 +300,47 @@ def test_all_views_embed_and_score(project: Project) -> None:
     assert table["wide.png"]["views"] == 3
     assert len(table["wide.png"]["embedding"]) == 3 * 512
     assert table["line.png"]["views"] == 3
+
+
+# ---- pages ----
+
+
+def test_the_page_shows_every_image_once_from_the_decode_that_its_embedding_took(finished: Project) -> None:
+    page = (finished.results / "07_report/data.js").read_text()
+    for row in rows(finished.results / "05_merge/aggregate/errors_all.csv"):
+        assert row["error"] in page
+    counts = finished.counts("07_report")
+    scanned = len(truth(finished)) - 2
+    assert (counts["rows"], counts["shown"], counts["fetched"], counts["missing"]) == (scanned, scanned, 0, 0)
+    assert counts["thumbnails"] == scanned - 5
+
+
+def test_the_page_is_the_same_to_the_byte_when_its_thumbnails_have_to_be_fetched(project: Project, finished: Project) -> None:
+    shutil.rmtree(project.root / "cache/thumbnails")
+    shutil.rmtree(project.results / "07_report")
+    assert project.planned() == {"people_07_report"}
+    project.run()
+    assert project.counts("07_report")["fetched"] > SCENES
+    before, after = digest_tree(finished.results / "07_report"), digest_tree(project.results / "07_report")
+    same = {name for name in before if name.endswith((".html", ".js", ".css")) and before[name].split()[0] == after[name].split()[0]}
+    assert before.keys() == after.keys()
+    assert {"index.html", "page.js", "page.css"} <= same
+
+
+def test_labels_are_an_input_and_the_report_says_what_they_tell(project: Project) -> None:
+    project.run("people_labelling")
+    assert project.counts("07_labelling")["rows"] == min(400, project.counts("07_report")["shown"] - 5)
+    known = {row["key"]: int(int(row["people"]) > 0) for row in truth(project).values() if row["expected"] == "scanned"}
+    place = project.root / "reviews/people/r/labels.csv"
+    place.parent.mkdir(parents=True)
+    place.write_text("key,label\n" + "".join(f'"{key}",{label}\n' for key, label in known.items() if '"' not in key))
+    assert project.planned() == {"people_07_calibrate", "people_07_report"}
+    project.run()
+    found = json.loads((project.results / "07_calibration/calibration.json").read_text())
+    removed = {row["s3_key"] for row in rows(project.results / "05_merge/aggregate/removed_all.csv")}
+    labelled = {key: label for key, label in known.items() if '"' not in key}
+    assert found["current"]["tp"] == sum(labelled[key] for key in removed & labelled.keys())
+    assert found["current"]["fn"] == sum(label for key, label in labelled.items() if key not in removed)
+    assert "What the labels tell" in (project.results / "07_report/index.html").read_text()
+    project.write_config(threshold=0.6)
+    assert project.planned() == FROM_DECIDE | {"people_07_calibrate"}

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from workflow_scripts.core.images import content_hash
 from workflow_scripts.core.step import atomic_text, progress, report_counts, step
 from workflow_scripts.demo.drawing import draw_scene, rng_for
 
@@ -29,6 +30,7 @@ ODD_NAMES = (
 )
 ODD_FILES = 15  # damaged and unusual ones
 COLUMNS = ("key", "expected", "people")
+LABEL_COLUMNS = ("sha256", "label")
 
 
 @dataclass(frozen=True)
@@ -120,22 +122,29 @@ def encode(image: Image.Image, suffix: str, **options: bytes) -> bytes:
 
 
 def draw(folder: Path, truth: Path, count: int, seed: int) -> int:
-    """Write the set into a new folder, and its truth table last; gives the number of files."""
+    """Write the set into a new folder, then `labels.csv` and the truth table beside it; gives the number of files.
+
+    The labels are what a person would have given every readable image on the labelling page.
+    """
     shutil.rmtree(folder, ignore_errors=True)
-    rows = []
+    rows: list[dict[str, str | int]] = []
+    labels: list[dict[str, str | int]] = []
     for sample in progress(samples(count, seed), total=count + len(ODD_NAMES) + ODD_FILES, unit="drawings"):
         path = folder / sample.key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(sample.data)
         rows.append({"key": sample.key, "expected": sample.expected, "people": sample.people})
-    with atomic_text(truth, newline="") as handle:
-        writer = csv.DictWriter(handle, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        if sample.expected == "scanned":
+            labels.append({"sha256": content_hash(sample.data), "label": int(sample.people > 0)})
+    for table, columns, values in ((truth.with_name("labels.csv"), LABEL_COLUMNS, labels), (truth, COLUMNS, rows)):
+        with atomic_text(table, newline="") as handle:
+            writer = csv.DictWriter(handle, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(values)
     return len(rows)
 
 
 if job := globals().get("snakemake"):
     with step(job.log[0]):
-        target = Path(job.output[0])
+        target = Path(job.output.truth)
         report_counts(drawn=draw(target.parent / "images", target, job.params.images, job.params.seed))

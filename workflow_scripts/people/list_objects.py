@@ -69,7 +69,7 @@ def list_objects(source: Storage, output: Path, *, shard_count: int, max_images:
             log.info("listed %d objects", counts.total())
             check_not_orphaned()
         if 0 < max_images < counts[SCAN]:
-            counts |= {NOT_SAMPLED: counts[SCAN] - max_images, SCAN: max_images}
+            counts[NOT_SAMPLED], counts[SCAN] = counts[SCAN] - max_images, max_images
         if not counts[SCAN]:
             raise StepError(f"{source.location}: none of its {counts.total()} files is an image ({' '.join(IMAGE_EXTENSIONS)})")
         schema = SCHEMA.with_metadata({"counts": json.dumps(counts, sort_keys=True)})
@@ -165,12 +165,13 @@ def check_access(source: Storage, listing: Path, targets: Iterable[Storage]) -> 
     """
     if isinstance(source, S3Storage):
         source.check_region()
-        first = next(items_to_scan(row for batch in pq.ParquetFile(listing).iter_batches(1024) for row in batch.to_pylist()))
-        try:
-            source.read(first)
-        except StorageError as error:
-            if "denied" in str(error):
-                raise StepError(f"{source.location}: may be listed but not read ({first.key}: {error}); allow s3:GetObject") from error
+        # One is enough; a machine's part of a run may have none.
+        for first in islice(items_to_scan(row for batch in pq.ParquetFile(listing).iter_batches(1024) for row in batch.to_pylist()), 1):
+            try:
+                source.read(first)
+            except StorageError as error:
+                if "denied" in str(error):
+                    raise StepError(f"{source.location}: may be listed but not read ({first.key}: {error}); allow s3:GetObject") from error
     for target in targets:
         if isinstance(target, S3Storage):
             target.prepare()

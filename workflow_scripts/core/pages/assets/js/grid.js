@@ -108,13 +108,16 @@ function scrollToItem(item) {
   const place = places[item] ?? -1;
   if (place < 0) return;
   const { top, factor } = sight();
+  const start = gallery.getBoundingClientRect().top;
   const y = Math.floor(place / shape.columns) * shape.row;
-  const offset = gallery.getBoundingClientRect().top + Math.max(0, -gallery.getBoundingClientRect().top);
+  const onScreen = y - top + Math.max(0, start);
   const upper = byId("toolbar").getBoundingClientRect().bottom;
   const lower = innerHeight - (byId("bar")?.offsetHeight ?? 0);
-  const onScreen = y - top + offset;
-  const by = onScreen < upper ? onScreen - upper - GAP : onScreen + shape.row > lower ? onScreen + shape.row - lower + GAP : 0;
-  if (by) scrollBy({ top: by / factor, behavior: "instant" });
+  let wanted; // pixels of the list above the window's edge
+  if (onScreen < upper) wanted = y - upper - GAP;
+  else if (onScreen + shape.row > lower) wanted = y + shape.row - lower + GAP;
+  else return;
+  scrollTo({ top: scrollY + start + (wanted > 0 ? wanted / factor : wanted), behavior: "instant" });
 }
 
 /** Whether a person can see an item, at least in part. */

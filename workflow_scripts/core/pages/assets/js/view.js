@@ -13,7 +13,10 @@ function startView() {
   const [threshold] = data.page.thresholds;
   // What the first threshold rejects most clearly comes first.
   if (threshold) Object.assign(view, { sort: `number ${threshold.column}`, descending: threshold.atLeast });
-  on("filters", refreshSoon);
+  on("filters", () => {
+    current = -1; // another list begins at its first item
+    refreshSoon();
+  });
   on("thresholds", () => {
     if (view.kind === "border") current = -1; // what is nearest now comes first
     refreshSoon();
@@ -52,10 +55,8 @@ function sorted() {
   return sortedByNumber(view.sort.slice("number ".length), view.descending);
 }
 
-/** Another view or order begins at its first item. */
 function setView(change) {
   Object.assign(view, { block: 0 }, change);
-  current = -1;
   scrollToTop();
   emit("filters");
 }

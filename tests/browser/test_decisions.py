@@ -162,6 +162,21 @@ def test_next_and_previous_in_the_lightbox_keep_filter_and_order(listed, people)
     assert names == expected[:12]
 
 
+def test_the_lightbox_by_mouse_leaves_the_keys_to_the_item(listed, people):
+    seen = listed()
+    names = [row["name"] for row in people[0]]
+    seen.tab.locator("[aria-posinset='1']").dblclick()
+    lightbox = seen.tab.locator("#lightbox")
+    lightbox.get_by_role("button", name="Keep").click()
+    lightbox.get_by_role("button", name="Remove").click()
+    lightbox.get_by_role("button", name="Undo").click()
+    expect(lightbox.locator("h2")).to_have_text(names[1])
+    lightbox.get_by_role("button", name="Next", exact=True).click()
+    seen.press("k", "Enter", "Escape")
+    assert seen.decided() == {names[0]: "keep", names[2]: "keep"}
+    assert seen.current() == names[3]
+
+
 def test_help_and_search_by_key(listed, people):
     seen = listed()
     seen.press("?")
@@ -215,6 +230,18 @@ def test_buttons_do_what_keys_do_and_give_the_keys_back(listed, people):
     bar.get_by_role("button", name="Next undecided").click()
     seen.press("Space")
     assert set(seen.decided()) == {names[0], names[2]}, "Space acts on the item, not on the button clicked last"
+    gallery, order = seen.tab.locator("#gallery"), seen.tab.locator("#order")
+    order.click()
+    order.select_option(label="by name")
+    expect(gallery).to_be_focused()
+    order.focus()
+    seen.press("ArrowUp")
+    expect(order).to_be_focused()
+    undo = bar.get_by_role("button", name="Undo")
+    undo.focus()
+    seen.press("Enter")
+    expect(undo).to_be_focused()
+    assert set(seen.decided()) == {names[0]}
 
 
 def test_a_key_does_not_decide_what_is_out_of_sight(listed, people):

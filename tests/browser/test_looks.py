@@ -62,12 +62,26 @@ CONTRAST = """(selector) => {
 }"""
 
 
+TOO_WIDE = """[...document.querySelectorAll("body *")]
+  .filter((element) => element.checkVisibility() && !element.closest(".skip, .unseen, .cell, svg, .copyable"))
+  .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
+  .map((element) => element.outerHTML.slice(0, 80))"""
+NAMELESS = """[...document.querySelectorAll("button, select, input, [role=slider], summary, a")]
+  .filter((control) => !(control.getAttribute("aria-label") || control.labels?.length || control.textContent.trim()))
+  .map((control) => control.outerHTML)"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast_of_all_main_texts(gallery, kit, tmp_path, scheme):
     rows = kit.rows(60)
     rows[0]["images"] = rows[1]["images"] = []
-    seen = gallery(kit.build(kit.page("contrast", notes=("A note.",)), rows, tmp_path / "page"), color_scheme=scheme, viewport={"width": 1100, "height": 2400})
+    seen = gallery(
+        kit.build(kit.page("contrast", notes=("A note.",)), rows, tmp_path / "page"),
+        color_scheme=scheme,
+        viewport={"width": 1100, "height": 2400},
+    )
     seen.tab.locator("#order").select_option(label="as listed")
+    seen.settle()
     seen.press("k", "x", "ArrowRight", "Shift+ArrowRight")
     seen.tab.get_by_role("slider").focus()
     seen.press("PageUp")
@@ -75,35 +89,39 @@ def test_contrast_of_all_main_texts(gallery, kit, tmp_path, scheme):
     found = {selector: seen.tab.evaluate(CONTRAST, selector) for selector in TEXTS}
     assert {selector: ratio for selector, ratio in found.items() if ratio is None} == {}
     assert {selector: round(ratio, 2) for selector, ratio in found.items() if ratio < 4.5} == {}
-    assert len({seen.tab.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{name}')") for name in ("page", "ink")}) == 2
+    assert (
+        len({seen.tab.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{name}')") for name in ("page", "ink")})
+        == 2
+    )
 
 
 def test_the_theme_follows_the_system_until_a_person_switches(gallery, people, visit):
     context = visit.context(color_scheme="dark")
     seen = gallery(people[1], context=context)
-    shown = lambda tab: tab.evaluate("document.documentElement.dataset.theme")  # noqa: E731
+
+    def expect_theme(tab, theme):
+        expect(tab.locator("html")).to_have_attribute("data-theme", theme)
+
     switch = seen.tab.locator("#theme-switch")
     expect(switch).to_have_text("Theme: System")
-    assert shown(seen.tab) == "dark"
+    expect_theme(seen.tab, "dark")
     seen.tab.emulate_media(color_scheme="light")
-    assert shown(seen.tab) == "light"
+    expect_theme(seen.tab, "light")
     switch.click()
     switch.click()
     expect(switch).to_have_text("Theme: Dark")
-    assert shown(seen.tab) == "dark"
+    expect_theme(seen.tab, "dark")
     again = gallery(people[1], context=context)
     again.tab.emulate_media(color_scheme="light")
     expect(again.tab.locator("#theme-switch")).to_have_text("Theme: Dark")
-    assert shown(again.tab) == "dark"
+    expect_theme(again.tab, "dark")
 
 
 def test_a_phone_shows_everything_within_its_width(gallery, people):
     seen = gallery(people[1], viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True, device_scale_factor=2)
     tab = seen.tab
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
-    wide = tab.evaluate(
-        "[...document.querySelectorAll('body *')].filter(e => e.checkVisibility() && !e.closest('.skip, .unseen, .cell, svg, .copyable') && e.getBoundingClientRect().right > 391).map(e => e.outerHTML.slice(0, 80))"
-    )
+    wide = tab.evaluate(TOO_WIDE)
     assert wide == []
     columns = tab.locator(".cell").evaluate_all("cells => new Set(cells.map(cell => cell.getBoundingClientRect().left)).size")
     assert columns == 2
@@ -139,20 +157,23 @@ def test_the_handle_by_touch(gallery, people):
     value = float(seen.tab.get_by_role("slider").get_attribute("aria-valuenow"))
     assert value == pytest.approx(0.2, abs=0.02)
     movable = [row for row in people[0] if row["prob"] is not None and row["reason"] != "human"]
-    assert seen.counts()["kept"] == sum(row["prob"] < value for row in movable) + sum(row["reason"] == "human" and row["outcome"] == "kept" for row in people[0])
+    assert seen.counts()["kept"] == sum(row["prob"] < value for row in movable) + sum(
+        row["reason"] == "human" and row["outcome"] == "kept" for row in people[0]
+    )
 
 
 def test_every_control_has_a_name_and_shows_its_focus(gallery, people):
     seen = gallery(people[1])
-    nameless = seen.tab.evaluate(
-        """[...document.querySelectorAll("button, select, input, [role=slider], summary, a")].filter((control) =>
-          !(control.getAttribute("aria-label") || control.labels?.length || control.textContent.trim())).map((control) => control.outerHTML)"""
-    )
+    nameless = seen.tab.evaluate(NAMELESS)
     assert nameless == []
     outlines = set()
     for _ in range(14):
         seen.tab.keyboard.press("Tab")
-        outlines.add(seen.tab.evaluate("getComputedStyle(document.activeElement).outlineWidth + ' ' + getComputedStyle(document.activeElement).outlineStyle"))
+        outlines.add(
+            seen.tab.evaluate(
+                "getComputedStyle(document.activeElement).outlineWidth + ' ' + getComputedStyle(document.activeElement).outlineStyle"
+            )
+        )
     assert outlines == {"3px solid"}
 
 
@@ -166,7 +187,9 @@ def test_the_gallery_says_what_is_current_to_screen_readers(gallery, people):
     name = decided.get_attribute("title")
     assert decided.get_attribute("aria-label") == f"{name}, removed, ✕Remove"
     assert (decided.get_attribute("aria-posinset"), decided.get_attribute("aria-setsize")) == ("2", "300")
-    alternatives = seen.tab.locator(".cell .thumb:not(.blank)").evaluate_all("thumbs => thumbs.map(thumb => [thumb.getAttribute('role'), thumb.getAttribute('aria-label')])")
+    alternatives = seen.tab.locator(".cell .thumb:not(.blank)").evaluate_all(
+        "thumbs => thumbs.map(thumb => [thumb.getAttribute('role'), thumb.getAttribute('aria-label')])"
+    )
     assert alternatives
     assert all(role == "img" and label for role, label in alternatives)
 

@@ -16,6 +16,13 @@ rule page:
 """
 
 
+SHEET_WIDTH = """async (thumb) => {
+  const image = Object.assign(new Image(), { src: getComputedStyle(thumb).backgroundImage.slice(5, -2) });
+  await image.decode();
+  return image.naturalWidth;
+}"""
+
+
 @pytest.fixture(scope="module")
 def report(people, tmp_path_factory):
     """The unpacked zip."""
@@ -47,13 +54,11 @@ def test_the_page_works_within_the_report(visit, report, people):
     assert download.value.path().read_text().count("\n") == 3
     frame.get_by_role("button", name="Close").click()
     box = frame.locator(".plot").bounding_box()
-    tab.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + 20)
+    frame.locator(".plot").click(position={"x": box["width"] * 0.25, "y": 20})
     value = float(frame.get_by_role("slider").get_attribute("aria-valuenow"))
     assert value == pytest.approx(0.25, abs=0.02)
     expect(frame.locator(".change")).to_be_visible()
-    shown = frame.locator(".cell .thumb").first.evaluate(
-        "async (thumb) => { const image = Object.assign(new Image(), { src: getComputedStyle(thumb).backgroundImage.slice(5, -2) }); await image.decode(); return image.naturalWidth; }"
-    )
+    shown = frame.locator(".cell .thumb").first.evaluate(SHEET_WIDTH)
     assert shown == 1600
     visit.complaints[:] = [text for text in visit.complaints if "tailwindcss.com" not in text]  # of the report around the page
 

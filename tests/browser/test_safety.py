@@ -6,6 +6,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from workflow_scripts.core.pages import Choice, Export, Number, Panel, Threshold
+
 HOSTILE = (
     "<img src=x onerror=window.hacked=1>.jpg",
     "</script><script>window.hacked=1</script>",
@@ -38,13 +40,13 @@ def forgive_missing_files(visit):
 
 @pytest.mark.parametrize("place", range(len(HOSTILE)))
 def test_hostile_text_is_shown_as_text(gallery, kit, visit, tmp_path, place):
-    from workflow_scripts.core.pages import Choice, Export, Number, Panel, Threshold
-
     text = HOSTILE[place]
     rows = []
     for number, row in enumerate(kit.rows(6, odd=False)):
         reason = f"{text} {number}" if number else text
-        rows.append(row | {"id": f"{text}{number}", "name": f"{number}/{text}", "outcome": text, "reason": reason, "tags": [text], "link": text})
+        rows.append(
+            row | {"id": f"{text}{number}", "name": f"{number}/{text}", "outcome": text, "reason": reason, "tags": [text], "link": text}
+        )
         rows[-1] |= {text: 0.5, "boxes": [{"image": 0, "x0": 0.1, "y0": 0.1, "x1": 0.9, "y1": 0.9, "label": text}]}
     rows[4] |= {"outcome": "errors", "images": []}
     rows[5] |= {"outcome": "kept"}
@@ -64,7 +66,7 @@ def test_hostile_text_is_shown_as_text(gallery, kit, visit, tmp_path, place):
     )
     seen = gallery(kit.build(page, rows, tmp_path / "page"))
     tab = seen.tab
-    tab.locator("#order").select_option(index=0)
+    tab.locator("#order").select_option(label="as listed")
     tab.locator("summary").first.click()
     seen.press("k", "x", "ArrowLeft", "Enter")
     for selector in ("h2", ".badge", "dd", ".tag", "figcaption", ".box"):
@@ -79,7 +81,19 @@ def test_hostile_text_is_shown_as_text(gallery, kit, visit, tmp_path, place):
     tab.locator(".views").get_by_role("button", name="Errors").click()
     tab.locator("#search").fill(text)
     assert seen.visible() == (1 if "\n" not in text else 0), "a search field holds one line"
-    for selector in ("h1", ".look", ".notice", ".panel summary", ".panel p", ".panel th", ".panel td", "#outcomes .chip", "#reasons .chip", ".histogram h2", "#order"):
+    for selector in (
+        "h1",
+        ".look",
+        ".notice",
+        ".panel summary",
+        ".panel p",
+        ".panel th",
+        ".panel td",
+        "#outcomes .chip",
+        "#reasons .chip",
+        ".histogram h2",
+        "#order",
+    ):
         assert text.replace("\r\n", "\n") in tab.locator(selector).first.text_content().replace("\r\n", "\n"), selector
     assert tab.evaluate("window.hacked") is None
     assert tab.locator("img:not(.figure), svg[onload], script:not([src])").count() == 0
@@ -138,7 +152,7 @@ def test_the_lightbox_shows_the_original_where_it_can_be_reached(gallery, with_o
     seen.press("Enter")
     figure = seen.tab.locator("#lightbox figure")
     for _ in range(2):
-        expect(figure.locator(".said")).to_have_text("original, 640 × 400")
+        expect(figure.locator(".said")).to_have_text("full image, 640 × 400")
         assert figure.locator("img").evaluate("image => image.naturalWidth") == 640
         assert figure.locator("img").bounding_box()["width"] > 400
         seen.press("ArrowRight")
@@ -170,14 +184,17 @@ def test_a_page_works_in_another_folder(gallery, people, tmp_path, visit):
     again = gallery(moved, context=context)
     assert again.counts() == seen.counts()
     assert again.decided() == before, "decisions belong to the page, wherever it stands"
-    assert again.tab.evaluate(
-        """async () => {
+    assert (
+        again.tab.evaluate(
+            """async () => {
           const place = getComputedStyle(document.querySelector(".cell .thumb")).backgroundImage.slice(5, -2);
           const image = Object.assign(new Image(), { src: place });
           await image.decode();
           return image.naturalWidth;
         }"""
-    ) == 1600
+        )
+        == 1600
+    )
 
 
 def test_a_page_without_its_data_says_so(visit, people, tmp_path):

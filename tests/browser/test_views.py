@@ -1,9 +1,19 @@
 """Views, orders, filters and what an item shows."""
 
+import io
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
+
+from workflow_scripts.core.pages import Choice, Export, Panel
+
+MIDDLES = """thumbs => thumbs.map((thumb) => {
+  const box = thumb.getBoundingClientRect();
+  return [thumb.closest(".cell").title, box.x + box.width / 2, box.y + box.height / 2];
+})"""
 
 
 @pytest.fixture
@@ -55,7 +65,9 @@ def test_errors_are_listed_with_their_text(seen, people):
     view(seen, "Errors")
     rows = [row for row in people[0] if row["outcome"] == "errors"]
     assert seen.visible() == len(rows) == 15
-    texts = dict(seen.tab.locator(".cell").evaluate_all("cells => cells.map(cell => [cell.title, cell.querySelector('.facts').textContent])"))
+    texts = dict(
+        seen.tab.locator(".cell").evaluate_all("cells => cells.map(cell => [cell.title, cell.querySelector('.facts').textContent])")
+    )
     assert texts.items() <= {row["name"]: row["reason"] for row in rows}.items()
     assert len(texts) > 5
 
@@ -77,7 +89,9 @@ def test_outcome_and_reason_chips_filter(seen, people):
     assert seen.visible() == 300
     counted = {}
     seen.tab.get_by_role("button", name=re.compile("more reasons")).click()
-    for text, number in seen.tab.locator("#reasons .chip").evaluate_all("chips => chips.map(chip => [...chip.children].map(part => part.textContent))"):
+    for text, number in seen.tab.locator("#reasons .chip").evaluate_all(
+        "chips => chips.map(chip => [...chip.children].map(part => part.textContent))"
+    ):
         counted[text] = counted.get(text, 0) + int(number)
     expected = {}
     for row in rows:
@@ -86,7 +100,14 @@ def test_outcome_and_reason_chips_filter(seen, people):
 
 
 @pytest.mark.parametrize(
-    ("label", "key"), [("as listed", None), ("by name", "name"), ("people, highest first", "-prob"), ("people, lowest first", "prob"), ("size, highest first", "-size")]
+    ("label", "key"),
+    [
+        ("as listed", None),
+        ("by name", "name"),
+        ("people, highest first", "-prob"),
+        ("people, lowest first", "prob"),
+        ("size, highest first", "-size"),
+    ],
 )
 def test_orders(seen, people, label, key):
     rows = list(people[0])
@@ -127,7 +148,11 @@ def test_filters_by_range_tag_text_and_decision(seen, people):
     for text in ("broken 1", "odd", "HUMAN", rows[7]["id"][:9], "写真"):
         panel.get_by_label("Text in name").fill(text)
         needle = text.lower()
-        fits = [row for row in rows if any(needle in each.lower() for each in [row["name"], row["reason"], *row["tags"]]) or (row["id"] or "").startswith(needle)]
+        fits = [
+            row
+            for row in rows
+            if any(needle in each.lower() for each in [row["name"], row["reason"], *row["tags"]]) or (row["id"] or "").startswith(needle)
+        ]
         assert seen.visible() == len(fits) > 0, text
     panel.get_by_label("Text in name").fill("")
     seen.press("Escape")
@@ -189,7 +214,12 @@ def test_pairs_stand_side_by_side_with_captions_and_boxes(gallery, kit, tmp_path
     assert cell.locator(".caption").all_inner_texts() == ["original", "mask"]
     assert cell.locator(".thumb").nth(0).locator(".box").count() == 0
     box = cell.locator(".thumb").nth(1).locator(".box").bounding_box()
-    found = [(box["x"] - right["x"]) / right["width"], (box["y"] - right["y"]) / right["height"], box["width"] / right["width"], box["height"] / right["height"]]
+    found = [
+        (box["x"] - right["x"]) / right["width"],
+        (box["y"] - right["y"]) / right["height"],
+        box["width"] / right["width"],
+        box["height"] / right["height"],
+    ]
     assert found == pytest.approx([0.25, 0.5, 0.5, 0.5], abs=0.02)
     name = cell.get_attribute("title")
     assert cell.locator(".thumb").nth(1).get_attribute("aria-label") == f"mask: {name}"
@@ -200,11 +230,6 @@ def test_pairs_stand_side_by_side_with_captions_and_boxes(gallery, kit, tmp_path
 
 def test_a_thumbnail_shows_its_own_picture(gallery, kit, tmp_path):
     """The colour in the middle of each cell, from a picture of the screen, is the colour of that item's tile."""
-    import io
-
-    import numpy as np
-    from PIL import Image
-
     rows = kit.rows(230, odd=False)
     for row in rows:
         row["images"] = row["images"] or ["0"]
@@ -213,9 +238,7 @@ def test_a_thumbnail_shows_its_own_picture(gallery, kit, tmp_path):
     seen.tab.wait_for_timeout(400)
     shot = np.asarray(Image.open(io.BytesIO(seen.tab.screenshot())).convert("RGB"), dtype=int)
     checked = 0
-    for name, x, y in seen.tab.locator(".cell .thumb").evaluate_all(
-        "thumbs => thumbs.map(t => [t.closest('.cell').title, t.getBoundingClientRect(), ]).map(([n, b]) => [n, b.x + b.width / 2, b.y + b.height / 2])"
-    ):
+    for name, x, y in seen.tab.locator(".cell .thumb").evaluate_all(MIDDLES):
         if not (100 < y < 550):
             continue
         number = next(place for place, row in enumerate(rows) if row["name"] == name) % 105
@@ -226,8 +249,6 @@ def test_a_thumbnail_shows_its_own_picture(gallery, kit, tmp_path):
 
 
 def test_a_blind_page_hides_outcome_reason_and_numbers(gallery, kit, people, tmp_path):
-    from workflow_scripts.core.pages import Choice, Export
-
     labels = (Choice("1", "Person", "p"), Choice("0", "No person", "o"), Choice("unsure", "Unsure", "s"))
     page = kit.page("blind", blind=True, choices=labels, export=Export("labels/r.csv", "labels.csv", "label"))
     rows = people[0][:40]
@@ -243,7 +264,9 @@ def test_a_blind_page_hides_outcome_reason_and_numbers(gallery, kit, people, tmp
     assert seen.tab.locator(".views button").all_inner_texts() == ["All"]
     seen.press("Escape")
     found = seen.export()
-    assert [(row["path"], row["label"], row["reason"]) for row in found] == [(row["name"], label, "") for row, label in zip(rows, ["1", "0", "unsure"], strict=False)]
+    assert [(row["path"], row["label"], row["reason"]) for row in found] == [
+        (row["name"], label, "") for row, label in zip(rows, ["1", "0", "unsure"], strict=False)
+    ]
 
 
 def test_a_page_without_choices_is_only_looked_at(gallery, kit, tmp_path):
@@ -256,10 +279,18 @@ def test_a_page_without_choices_is_only_looked_at(gallery, kit, tmp_path):
 
 
 def test_panels_show_figures_tables_and_downloads(gallery, kit, tmp_path):
-    from workflow_scripts.core.pages import Panel
-
-    svg = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 40 20' width='40' height='20'><style>rect{{fill:{0}}}</style><rect width='40' height='20'/></svg>"
-    panel = Panel("Calibration", ("A plain sentence.",), svg.format("#111"), svg.format("#eee"), "A curve", ("a", "b"), (("1", "2"),), {"curve.csv": b"a,b\n1,2\n"})
+    head = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 40 20' width='40' height='20'>"
+    svg = head + "<style>rect{{fill:{0}}}</style><rect width='40' height='20'/></svg>"
+    panel = Panel(
+        "Calibration",
+        ("A plain sentence.",),
+        svg.format("#111"),
+        svg.format("#eee"),
+        "A curve",
+        ("a", "b"),
+        (("1", "2"),),
+        {"curve.csv": b"a,b\n1,2\n"},
+    )
     seen = gallery(kit.build(kit.page("panels", panels=(panel,)), kit.rows(5), tmp_path / "page"))
     details = seen.tab.locator("details.panel")
     expect(details.locator("img")).to_have_count(2)

@@ -88,13 +88,6 @@ def shared_proxy(swift: SwiftServer) -> Iterator[FaultyProxy]:
         yield faulty_proxy
 
 
-@pytest.fixture(scope="module")
-def bucket(swift: SwiftServer, shared_proxy: FaultyProxy) -> Bucket:
-    name = f"photos-{uuid.uuid4().hex[:8]}"
-    swift.client().create_bucket(Bucket=name)
-    return Bucket(name, swift, shared_proxy)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def credentials(swift: SwiftServer) -> Iterator[None]:
     """What the workflow's processes find in their environment."""
@@ -113,9 +106,18 @@ def on_disk(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, bucket: Bucket, on_disk: Project) -> Project:
-    """A bucket cleaned in one shard."""
-    bucket.upload(on_disk.root / "photos")
+def bucket(swift: SwiftServer, shared_proxy: FaultyProxy, on_disk: Project) -> Bucket:
+    """A bucket that holds the same images below `in/`."""
+    name = f"photos-{uuid.uuid4().hex[:8]}"
+    swift.client().create_bucket(Bucket=name)
+    filled = Bucket(name, swift, shared_proxy)
+    filled.upload(on_disk.root / "photos")
+    return filled
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, bucket: Bucket) -> Project:
+    """The bucket cleaned in one shard."""
     project = new_project(tmp_path_factory.mktemp("bucket") / "p", lambda _: None, **places(bucket, "first"), shard_count=1)
     project.write_config(presigned={"enabled": True, "expires_seconds": 3600})
     project.run()
@@ -339,15 +341,11 @@ def test_a_store_that_goes_away_costs_a_retry_and_no_image_an_error(bucket: Buck
     bucket.proxy.rules.append(faulty.call(die, kind="get"))
     log = project.root / "logs/people/r/02_embed/shard-0000-of-0001.log"
     with started(project) as process:
-        wait_for(lambda: log.is_file() and "the store " in log.read_text())
+        wait_for(lambda: process.poll() is not None or (log.is_file() and "the store " in log.read_text()))
         assert not (project.results / "02_embed/shard-0000-of-0001.parquet").exists(), "a dead store is no error of its images"
         bucket.proxy.rules.clear()
         bucket.proxy.accept()
         assert process.wait(timeout=400) == 0
-    assert (
-        "what is done is kept" in (project.root / "output.txt").read_text()
-        or "cannot be reached" in (project.root / "output.txt").read_text()
-    )
     counts = project.counts("02_embed")
     assert counts["known"] >= 100
     assert counts["read"] + counts["known"] == 400
@@ -359,7 +357,7 @@ def test_killed_while_embedding_reads_what_is_missing(bucket: Bucket, tmp_path: 
     bucket.proxy.rules.append(faulty.delay(0.15, kind="get"))
     segments = lambda: list((project.root / "cache").glob("locators/*/*.arrow"))  # noqa: E731
     with started(project) as process:
-        wait_for(lambda: len(segments()) > 0)
+        wait_for(lambda: process.poll() is not None or len(segments()) > 0)
         for job in jobs_of(process, "embed.py"):
             os.kill(job.pid, signal.SIGKILL)
         process.kill()
@@ -378,7 +376,7 @@ def test_killed_while_publishing_copies_what_is_missing(project: Project, bucket
     journal = project.results / "06_publish/journal.jsonl"
     bucket.proxy.rules.append(faulty.delay(0.05, kind="copy"))
     with started(project) as process:
-        wait_for(lambda: len(bucket.keys("cut/images/")) > 100)
+        wait_for(lambda: process.poll() is not None or len(bucket.keys("cut/images/")) > 100)
         for job in jobs_of(process, "publish.py"):
             os.kill(job.pid, signal.SIGKILL)
         process.kill()

@@ -36,7 +36,8 @@ def describe(run: dict[str, Any], images: int) -> Page:
 
 def sample_items(items: Path, size: int, seed: int) -> pa.Table:
     """The rows of a page's table that come first in the order of the run's sample; of unreadable images none."""
-    table = pq.read_table(items)
+    # Tags name what lies near the threshold, decisions what somebody else saw: who labels is to see neither.
+    table = pq.read_table(items).drop_columns(["tags", "decision"])
     table = table.filter(pc.not_equal(table["outcome"], "error"))
     ranks = Sample(size, seed).rank
     names = table["name"].to_pylist()

@@ -9,8 +9,9 @@ import time
 import numpy as np
 import pytest
 
+from workflow_scripts.core import cache as cache_module
 from workflow_scripts.core import segments as segments_module
-from workflow_scripts.core.cache import EmbeddingCache, Known, LocatorCache, locator
+from workflow_scripts.core.cache import EmbeddingCache, Known, LocatorCache, ThumbnailCache, locator
 
 WIDTH = 5  # of a vector
 
@@ -229,6 +230,49 @@ def test_many_processes_write_at_once_and_one_is_killed(tmp_path):
     lost = [pair for pair, row in found.items() if row is None]
     assert lost in ([], [(9, counts[9] - 1)])  # killed between a vector and its locator
     assert all(row == {"sha256": sha(pair), "width": pair[1], "height": pair[0], "error": None} for pair, row in found.items() if row)
+
+
+# ---- the cache of thumbnails ----
+
+
+def test_a_thumbnail_is_found_in_memory_after_a_flush_and_after_reopening(tmp_path, rows_a_segment):
+    rows_a_segment(1000)
+    cache = ThumbnailCache(tmp_path)
+    pictures = {sha(number): bytes([number]) * number for number in range(1, 30)}
+    for name, data in pictures.items():
+        assert cache.get(name) is None
+        cache.add(name, data)
+        assert cache.get(name) == data
+    assert segments(tmp_path, "thumbnails") == []
+    cache.flush()
+    assert len(segments(tmp_path, "thumbnails")) == 1
+    for instance in (cache, ThumbnailCache(tmp_path)):
+        assert {name: instance.get(name) for name in pictures} == pictures
+        assert all(type(instance.get(name)) is bytes for name in pictures)
+        assert instance.get(sha("another")) is None
+
+
+def test_thumbnails_of_other_decoding_or_size_are_kept_apart(tmp_path, monkeypatch):
+    cache = ThumbnailCache(tmp_path)
+    cache.add(sha(1), b"small")
+    cache.flush()
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module, "DECODE_VERSION", -1)
+        assert ThumbnailCache(tmp_path).get(sha(1)) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module, "THUMBNAIL_SIDE", 99)
+        assert ThumbnailCache(tmp_path).get(sha(1)) is None
+    assert ThumbnailCache(tmp_path).get(sha(1)) == b"small"
+
+
+def test_thumbnails_and_vectors_lie_apart(tmp_path):
+    vectors, pictures = EmbeddingCache(tmp_path, "fp"), ThumbnailCache(tmp_path)
+    vectors.add(sha(1), known(1))
+    pictures.add(sha(1), b"small")
+    vectors.flush()
+    pictures.flush()
+    assert same(EmbeddingCache(tmp_path, "fp").get(sha(1)), known(1))
+    assert ThumbnailCache(tmp_path).get(sha(1)) == b"small"
 
 
 # ---- the cache of locators ----

@@ -793,6 +793,44 @@ def test_thumbnails_show_the_image_and_repeat_to_the_byte() -> None:
     assert len(thumbnail(noise(), 60, quality=10)) < len(thumbnail(noise(), 60, quality=95))
 
 
+def test_thumbnails_average_what_they_shrink() -> None:
+    stripes = np.zeros((400, 400, 3), np.uint8)
+    stripes[:, ::2] = 255
+    small = np.array(Image.open(io.BytesIO(thumbnail(Image.fromarray(stripes), 100))).convert("RGB")).astype(int)
+    assert np.abs(small - 127).max() < 12
+
+
+def test_a_small_image_keeps_its_pixels_in_the_thumbnail() -> None:
+    image = Image.fromarray(corners())
+    small = np.array(Image.open(io.BytesIO(thumbnail(image))).convert("RGB")).astype(int)
+    assert small.shape == (32, 48, 3)
+    assert np.abs(small[4:12, 4:20] - RED).max() <= 2 * JPEG_ERROR
+
+
+def test_thumbnails_are_160_pixels_and_small_files() -> None:
+    data = thumbnail(noise(1000, 400))
+    assert Image.open(io.BytesIO(data)).size == (160, 64)
+    assert len(data) < 16_000
+    assert len(data) == len(thumbnail(noise(1000, 400), 160, quality=85))
+
+
+def test_a_thumbnail_can_be_decoded_again() -> None:
+    found = decode(thumbnail(noise(300, 200), 90))
+    assert (found.width, found.height) == (90, 60)
+
+
+@pytest.mark.parametrize(("max_pixels", "size"), [(1, (64 << 20) + 16), (200_000_000, 3_200_000_000 + (64 << 20))])
+def test_the_largest_file_of_so_many_pixels(max_pixels: int, size: int) -> None:
+    assert images.largest_file(max_pixels) == size
+
+
+def test_no_image_within_the_limit_is_larger_than_the_largest_file() -> None:
+    # 16 bits in four channels are 8 bytes a pixel, without any compression.
+    data = tiff("<", (50, 40), [16] * 4, 2, bytes(50 * 40 * 8), (338, 3, [2]))
+    assert decode(data, max_pixels=2000).width == 50
+    assert len(data) < 16 * 2000 < images.largest_file(2000)
+
+
 def test_a_thumbnail_has_at_least_one_pixel() -> None:
     with pytest.raises(ValueError, match="side must be at least 1, not 0"):
         thumbnail(noise(), 0)

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from tests.lab.server import ISOLATED
+from workflow_scripts.core.step import StepError
 from workflow_scripts.core.storage import (
     FolderStorage,
     Item,
@@ -268,6 +269,60 @@ def test_preparing_writes_nothing(client):
 def test_a_bucket_that_is_not_there_is_known_before_the_first_item(client):
     with pytest.raises(StoreError, match=r"^s3://no-such-bucket/photos: there is no such bucket"):
         S3Storage("s3://no-such-bucket/photos").list()
+
+
+def test_the_buckets_own_region_passes(client):
+    S3Storage("s3://bucket/in", S3Options(region="eu-west-3")).check_region()
+    S3Storage("s3://bucket/in").check_region()  # that of the environment
+
+
+def test_a_region_that_is_not_the_buckets_is_refused_with_the_right_one(client):
+    # Reads would be led to the right one all the same, while links and addresses named the wrong one.
+    store = S3Storage("s3://bucket/in", S3Options(region="us-east-1"))
+    with pytest.raises(StoreError) as caught:
+        store.check_region()
+    assert str(caught.value) == "s3://bucket/in: the bucket is in another region; set region: eu-west-3"
+
+
+def test_a_store_that_does_not_tell_a_buckets_region_passes(client, monkeypatch):
+    monkeypatch.setattr(S3Storage, "_call", lambda self, name, **arguments: {})
+    S3Storage("s3://bucket/in", S3Options(region="us-east-1")).check_region()
+
+
+def test_the_region_of_a_bucket_that_is_not_there(client):
+    with pytest.raises(StoreError, match=r"^s3://no-such-bucket/in: there is no such bucket"):
+        S3Storage("s3://no-such-bucket/in").check_region()
+
+
+def test_other_stores_have_no_regions_to_check(monkeypatch):
+    monkeypatch.setattr(S3Storage, "_call", lambda *_, **__: pytest.fail("asked"))
+    S3Storage("s3://bucket/in", S3Options(region="anything", endpoint_url="http://127.0.0.1:9000")).check_region()
+
+
+def test_an_objects_error_and_the_places_are_told_apart_and_both_end_a_step():
+    assert issubclass(StorageError, StepError)
+    assert issubclass(StoreError, StepError)
+    assert not issubclass(StoreError, StorageError)
+    assert not issubclass(StorageError, StoreError)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.JPG", "image/jpeg"),
+        ("a.jpeg", "image/jpeg"),
+        ("a.webp", "image/webp"),
+        ("a.tif", "image/tiff"),
+        ("a b/é.bmp", "image/bmp"),
+        ("a.txt", "text/plain; charset=utf-8"),
+        ("a.parquet", "application/octet-stream"),
+        ("a.gz", "application/octet-stream"),
+    ],
+)
+def test_a_kind_follows_from_the_name_alone_on_every_machine(client, monkeypatch, name, kind):
+    monkeypatch.setattr("mimetypes.guess_type", lambda *_: ("from/the-system", None))
+    S3Storage("s3://bucket/out").write(f"out/{name}", b"12345")
+    assert client.head_object(Bucket="bucket", Key=f"out/{name}")["ContentType"] == kind
 
 
 def test_an_upload_that_fails_says_why(client, tmp_path):

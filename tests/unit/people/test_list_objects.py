@@ -297,7 +297,7 @@ def test_an_orphan_stops_listing(listed, tmp_path, monkeypatch):
 
 
 def test_a_long_listing_takes_the_memory_of_a_chunk_and_of_a_shard(tmp_path, monkeypatch):
-    total, chunk, shard_count = 200_000, 10_000, 20
+    total, chunk, shard_count = 60_000, 3_000, 20
     monkeypatch.setattr(module, "CHUNK", chunk)
     alive, most = 0, 0
 

@@ -45,17 +45,23 @@ function startDecisions() {
   tellStorage();
 }
 
+/** A stored state as [value, when, why]; null when it is not of this page's making. */
+function parseState(text) {
+  try {
+    const [value, when, why] = JSON.parse(text);
+    return [value, when, why].map(String);
+  } catch {
+    return null;
+  }
+}
+
 /** What was stored for this page as [key, value, when, why], in the order in which it was decided. */
 function readStored() {
   const own = `[${JSON.stringify(data.page.id)},`;
   const read = storedEntries().flatMap(([key, text]) => {
     if (!key.startsWith(own)) return [];
-    try {
-      const [value, when, why] = JSON.parse(text);
-      return [[key, value, when, why].map(String)];
-    } catch {
-      return []; // not of this page's making
-    }
+    const state = parseState(text);
+    return state ? [[key, ...state]] : [];
   });
   return read.sort((one, other) => (one[2] < other[2] ? -1 : one[2] > other[2] ? 1 : 0));
 }
@@ -68,11 +74,13 @@ function set(item, choice, when, why) {
 
 /** Keep an item's state in the browser. */
 function keep(item) {
-  const value = JSON.stringify([choiceOf(item)?.value ?? "", decidedAt[item], decidedWhy[item]]);
-  if (!store(itemKey(data.ids[item], data.names[item]), value)) {
-    storageWorks = false;
-    unsaved = true;
-  }
+  storeState(itemKey(data.ids[item], data.names[item]), [choiceOf(item)?.value ?? "", decidedAt[item], decidedWhy[item]]);
+}
+
+function storeState(key, state) {
+  if (store(key, JSON.stringify(state))) return;
+  storageWorks = false;
+  unsaved = true;
 }
 
 /** Take a decision about items (choice -1: take it back) as one step; gives how many it was about. */
@@ -116,8 +124,9 @@ function toggled(item) {
 /** Another tab with the same page decided something. */
 function followOtherTab(event) {
   const item = itemByKey.get(event.key?.slice(STORE.length));
-  if (item === undefined || !event.newValue) return;
-  const [value, when, why] = JSON.parse(event.newValue);
+  const state = parseState(event.newValue);
+  if (item === undefined || !state) return;
+  const [value, when, why] = state;
   set(item, data.page.choices.findIndex((choice) => choice.value === value), when, why);
   judgeOne(item);
   emit("decisions");

@@ -58,6 +58,7 @@ function layOut() {
   gallery.style.setProperty("--words", `${words}px`);
   gallery.style.height = `${Math.min(TALLEST, rowCount() * row)}px`;
   byId("empty").hidden = view.list.length > 0;
+  byId("empty").textContent = view.kind === "changed" && !tally[REMOVED] && !tally[RETURNED] ? "Nothing would change: drag the handle of a threshold." : "Nothing fits these filters.";
   draw();
 }
 
@@ -111,8 +112,7 @@ function scrollToItem(item) {
   const start = gallery.getBoundingClientRect().top;
   const y = Math.floor(place / shape.columns) * shape.row;
   const onScreen = y - top + Math.max(0, start);
-  const upper = byId("toolbar").getBoundingClientRect().bottom;
-  const lower = innerHeight - (byId("bar")?.offsetHeight ?? 0);
+  const { upper, lower } = windowEdges();
   let wanted; // pixels of the list above the window's edge
   if (onScreen < upper) wanted = y - upper - GAP;
   else if (onScreen + shape.row > lower) wanted = y + shape.row - lower + GAP;
@@ -120,10 +120,16 @@ function scrollToItem(item) {
   scrollTo({ top: scrollY + start + (wanted > 0 ? wanted / factor : wanted), behavior: "instant" });
 }
 
+/** What of the window the bars leave free. */
+function windowEdges() {
+  return { upper: Math.max(0, byId("toolbar").getBoundingClientRect().bottom), lower: innerHeight - (byId("bar")?.offsetHeight ?? 0) };
+}
+
 /** Whether a person can see an item, at least in part. */
 function inSight(item) {
   const box = cells.get(places[item])?.node.getBoundingClientRect();
-  return Boolean(box) && box.bottom > byId("toolbar").getBoundingClientRect().bottom && box.top < innerHeight - (byId("bar")?.offsetHeight ?? 0);
+  const { upper, lower } = windowEdges();
+  return Boolean(box) && box.bottom > upper && box.top < lower;
 }
 
 function scrollToTop() {

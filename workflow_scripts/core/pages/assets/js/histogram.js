@@ -17,7 +17,7 @@ function makeHistogram(threshold, number) {
   const plot = el("div", { className: "plot" }, bars, shade, mark, handle);
   mark.style.left = percent(threshold, threshold.value);
   const [low, high] = [threshold.grid[0], threshold.grid.at(-1)];
-  const value = el("output", { className: "value" });
+  const value = el("span", { className: "value" });
   const reset = el("button", { type: "button", className: "reset", onclick: () => moveHandle(number, threshold.value) }, "Reset");
   const scale = el("input", { type: "checkbox", checked: needsLogarithm(totals) });
   scale.addEventListener("change", () => drawBars(bars, totals, scale.checked));

@@ -1,14 +1,24 @@
 // The keyboard. Keys act on the gallery unless a person is typing or a control wants the key itself.
 
-function startKeys() {
-  byId("help-button").addEventListener("click", openHelp);
-  // After a click on a control the keys act on the gallery again; who came by keyboard stays where they are.
-  // First of all, so that a dialog that the click opens gives the focus back to the gallery.
-  const giveBack = (event) => {
-    const control = event.target.closest("#toolbar button, aside button, #bar button, #help-button, .panel summary");
-    if (control && event.detail > 0) gallery.focus({ preventScroll: true });
+let byPointer = false; // how a person came to the control that has the focus
+
+/** After a control was used with the mouse the keys act on the gallery again; who came by keyboard stays where they are. */
+function giveFocusBack() {
+  addEventListener("pointerdown", () => (byPointer = true), true);
+  addEventListener("keydown", () => (byPointer = false), true);
+  const controls = {
+    click: "#toolbar button, aside button, #bar button, #help-button, .panel summary, .lightbox-buttons button",
+    change: "#toolbar > select, .sample select",
   };
-  document.addEventListener("click", giveBack, true);
+  for (const [event, selector] of Object.entries(controls)) {
+    const giveBack = ({ target }) => byPointer && target.closest(selector) && (lightbox.open ? stage : gallery).focus({ preventScroll: true });
+    document.addEventListener(event, giveBack, true); // before the dialog opens that gives the focus back to where it was
+  }
+}
+
+function startKeys() {
+  giveFocusBack();
+  byId("help-button").addEventListener("click", openHelp);
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     const { target } = event;

@@ -8,7 +8,7 @@ let generation = 0; // of what is shown: an original that arrives late belongs t
 
 function startLightbox() {
   lightbox = byId("lightbox");
-  stage = el("div", { className: "stage", tabIndex: -1, autofocus: true });
+  stage = el("div", { className: "stage", tabIndex: -1 });
   details = el("div", { className: "details" });
   const step = (by) => () => moveTo(places[current] + by);
   const buttons = el(
@@ -18,7 +18,7 @@ function startLightbox() {
     el("button", { type: "button", "aria-label": "Next", onclick: step(1) }, "→"),
     el("span", { className: "place" }),
     el("button", { type: "button", className: "close", onclick: () => lightbox.close() }, "Close ", el("kbd", {}, "Esc")),
-    el("div", { className: "choices" }, ...choiceButtons()),
+    data.page.choices.length ? el("div", { className: "choices" }, ...choiceButtons(), keyButton("Undo", "u", undoAndShow)) : null,
   );
   lightbox.append(stage, el("div", { className: "beside" }, buttons, details));
   lightbox.addEventListener("close", () => stage.replaceChildren());
@@ -31,6 +31,7 @@ function startLightbox() {
 function openLightbox() {
   if (current < 0) return;
   if (!lightbox.open) lightbox.showModal();
+  stage.focus(); // or the keys would act on the first button
   showLarge();
 }
 
@@ -82,7 +83,7 @@ function showOriginal({ url, thumb, said, item, image, width, height }) {
     thumb.replaceChildren(original);
     drawBoxes(thumb, item, image);
     thumb.onclick = () => zoom(thumb, scale, naturalWidth, naturalHeight);
-    said.textContent = `original, ${naturalWidth} × ${naturalHeight}`;
+    said.textContent = `full image, ${naturalWidth} × ${naturalHeight}`;
   });
   original.addEventListener("error", () => {
     if (mine === generation) said.textContent = [said.textContent, "the original cannot be reached from here"].filter(Boolean).join("; ");

@@ -58,6 +58,8 @@ function sampleControls() {
 function orderSelect() {
   const select = el("select", { id: "order", "aria-label": "Order" });
   const option = (sort, descending, text) => select.append(el("option", { value: `${descending ? "-" : "+"}${sort}` }, text));
+  const own = el("option", { value: "own", hidden: true });
+  select.append(own);
   option("table", false, "as listed");
   option("name", false, "by name");
   for (const number of data.page.numbers) {
@@ -66,8 +68,9 @@ function orderSelect() {
   }
   select.addEventListener("change", () => setView({ sort: select.value.slice(1), descending: select.value[0] === "-" }));
   on("list", () => {
-    select.value = `${view.descending ? "-" : "+"}${view.sort}`;
-    select.disabled = view.kind === "border" || view.kind === "random";
+    own.textContent = { border: "nearest first", random: "random order" }[view.kind] ?? "";
+    select.disabled = own.textContent !== "";
+    select.value = select.disabled ? "own" : `${view.descending ? "-" : "+"}${view.sort}`;
   });
   return select;
 }

@@ -87,7 +87,7 @@ function importRows([header = [], ...rows]) {
 function keepStranger(row) {
   const [id, name, value, why, when] = row;
   strangers.set(itemKey(id, name), row);
-  store(itemKey(id, name), JSON.stringify([value, when, why]));
+  storeState(itemKey(id, name), [value, when, why]);
 }
 
 /** One step in the history, whatever the choices. */

@@ -5,6 +5,7 @@ let places; // of each item: its place in the list, or -1
 let current = -1; // an item
 let anchor = -1; // where a range begins
 const selected = new Set();
+let fromStart = false; // the next list begins at its first item
 
 const SAMPLE_SIZES = [50, 100, 200, 500, 1000];
 
@@ -14,11 +15,11 @@ function startView() {
   // What the first threshold rejects most clearly comes first.
   if (threshold) Object.assign(view, { sort: `number ${threshold.column}`, descending: threshold.atLeast });
   on("filters", () => {
-    current = -1; // another list begins at its first item
+    fromStart = true;
     refreshSoon();
   });
   on("thresholds", () => {
-    if (view.kind === "border") current = -1; // what is nearest now comes first
+    fromStart ||= view.kind === "border"; // what is nearest now comes first
     refreshSoon();
   });
   refresh();
@@ -27,6 +28,8 @@ function startView() {
 const refreshSoon = soon(refresh);
 
 function refresh() {
+  if (fromStart) current = -1;
+  fromStart = false;
   const before = Math.max(0, places[current] ?? 0); // an item that is gone leaves its place to the next
   view.list = makeList();
   places.fill(-1);

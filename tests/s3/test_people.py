@@ -484,8 +484,8 @@ def test_machines_without_a_shared_disk_make_the_same_run(bucket: Bucket, tmp_pa
             assert wrong.returncode != 0
             assert "use the target people_shard here" in wrong.stdout
             machine.run("people_shard")
-            machine.run("people_verify")
-            assert machine.planned("people_shard") == set()
+        machine.run("people_verify")
+        assert machine.planned("people_shard") == set()
     finally:
         bucket.swift.client().delete_object(Bucket=bucket.name, Key="in/album-00/late.jpg")
     merger = new_project(tmp_path / "merger", lambda _: None, **settings)

@@ -168,5 +168,5 @@ if job := globals().get("snakemake"):
     with step(job.log[0]):
         tables, settings = [Path(path) for path in job.input.scores], job.params.calibration
         outputs = Path(job.output.json), Path(job.output.table)
-        counts = calibrate(tables, Path(job.input.labels), settings["threshold"], settings["wished_recall"], *outputs)
+        counts = calibrate(tables, Path(job.input.labels[0]), settings["threshold"], settings["wished_recall"], *outputs)
         report_counts(**counts)

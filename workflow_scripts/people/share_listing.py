@@ -48,7 +48,7 @@ def fetch_listing(run: dict[str, Any], place: Storage, shards: list[int], output
             raise StepError(f"{place.uri(key)}: no such listing; run the target people_listing on one machine first")
         try:
             table = pq.read_table(io.BytesIO(place.read(found)))
-        except (StorageError, pa.ArrowInvalid) as error:
+        except (StorageError, pa.ArrowException, OSError) as error:
             raise StepError(f"{place.uri(key)}: cannot be read ({error}); publish it again with people_listing") from error
         made_with = json.loads(table.schema.metadata[b"listing"])
         different = sorted(name for name in run["listing"] if run["listing"][name] != made_with.get(name))

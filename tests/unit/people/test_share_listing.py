@@ -92,6 +92,7 @@ def test_a_bucket_serves_as_well(listed, client, tmp_path):
         ({"source": "/others"}, "source"),
         ({"snapshot": "second look"}, "snapshot"),
         ({"sample_seed": 4, "max_images": 21}, "max_images, sample_seed"),
+        ({"source": "/others", "snapshot": "x", "max_images": 0}, "max_images, snapshot, source"),
         ({"store": {"region": "eu-west-3"}}, "store"),
         ({"what it did not have": 1}, "what it did not have"),
     ],
@@ -122,12 +123,21 @@ def test_a_listing_that_is_not_there_is_named_with_the_mend(listed, place, tmp_p
     assert not (tmp_path / "objects.parquet").exists()
 
 
-@pytest.mark.parametrize("part", [0, 3, 0.5, -1])
-def test_a_listing_that_is_cut_off_is_named(listed, place, tmp_path, part):
+HARMS = {
+    "empty": lambda data: b"",
+    "cut in the first bytes": lambda data: data[:3],
+    "cut in the middle": lambda data: data[: len(data) // 2],
+    "without its last byte": lambda data: data[:-1],
+    "with another footer": lambda data: data[:-40] + b"\xff" * 32 + data[-8:],
+    "something else": lambda data: b"<html>sign in</html>",
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_listing_that_is_damaged_is_named(listed, place, tmp_path, harm):
     publish_listing(listed.listing, shared(), place)
     path = place.root / "test" / "listing" / "shard-0002-of-0005.parquet"
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * part) if isinstance(part, float) else part])
+    path.write_bytes(HARMS[harm](path.read_bytes()))
     with pytest.raises(StepError) as caught:
         fetch_listing(shared(), place, [2], tmp_path / "objects.parquet")
     assert str(caught.value).startswith(f"{path.as_uri()}: cannot be read (")

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from workflow_scripts.core.storage import S3Storage
+from workflow_scripts.core.storage import FolderStorage, S3Storage
 from workflow_scripts.people import (
     labelling,
     list_objects,
@@ -83,10 +83,14 @@ def test_listing_takes_its_settings(filled, start, tmp_path):
     assert pq.read_table(tmp_path / "objects.parquet").equals(pq.read_table(filled.listing))
 
 
-def test_a_published_listing_is_taken_in_place_of_the_source(filled, start, tmp_path):
+def test_a_published_listing_is_taken_in_place_of_the_source(filled, start, tmp_path, monkeypatch):
     filled.list(seed=4)
     shared = {"run_id": "test", "shard_count": SHARDS, "manifests": str(filled.published), "listing": listing_of(filled), "store": {}}
-    said = start(share_listing, tmp_path / "listing.json", given=Files(str(filled.listing)), run=shared)
+    prepared = []
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStorage, "prepare", lambda self: prepared.append(self.location))
+        said = start(share_listing, tmp_path / "listing.json", given=Files(str(filled.listing)), run=shared)
+    assert prepared == [str(filled.published)]
     assert "done: rows=8" in said
     place = (filled.published / "test" / "listing").as_uri()
     assert json.loads((tmp_path / "listing.json").read_text()) == {"rows": 8, "place": place}

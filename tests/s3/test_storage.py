@@ -43,7 +43,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def credentials(swift: SwiftServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the store, as a user sets them; clients of earlier tests have others."""
-    s3._client.cache_clear()
+    s3.client_of.cache_clear()
     for name, value in swift.environment().items():
         monkeypatch.setenv(name, value)
 
@@ -423,7 +423,7 @@ def test_preparing_says_whether_objects_can_be_written_and_writes_none(
     assert not swift.client().list_multipart_uploads(Bucket=bucket).get("Uploads")
     with pytest.raises(StoreError, match="there is no such bucket"):
         store(bucket="no-such-bucket").prepare()
-    s3._client.cache_clear()
+    s3.client_of.cache_clear()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", swift.stranger[0])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", swift.stranger[1])
     with pytest.raises(StoreError, match="access denied"):

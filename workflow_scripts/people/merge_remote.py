@@ -16,8 +16,10 @@ READS_AT_ONCE = 16
 NAMED = 10
 
 
-def fetch_shards(run: dict[str, Any], place: Storage, folder: Path) -> None:
-    """Read the manifests of all shards of a run into `folder`, without the links, which belong to the published copy.
+def fetch_shards(run: dict[str, Any], place: Storage, folder: Path) -> list[manifests.Row]:
+    """Read the manifests of all shards of a run into `folder`, without what publishing added: links, and copies that failed.
+
+    Gives the rows of the copies that failed, whose images stand in the kept tables too.
 
     Raises:
         StepError: naming what is missing.
@@ -35,15 +37,14 @@ def fetch_shards(run: dict[str, Any], place: Storage, folder: Path) -> None:
     if missing:
         more = f" … and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         raise StepError(f"the merge needs every shard; missing: {', '.join(missing[:NAMED])}{more}; run people_shard for them first")
-    for _ in progress(
-        ahead(lambda pair: _fetch(place, *pair), items, threads=READS_AT_ONCE, depth=2 * READS_AT_ONCE, weight=lambda pair: pair[0].size),
-        total=len(items),
-        unit="manifests",
-    ):
-        pass
+    fetched = ahead(
+        lambda pair: _fetch(place, *pair), items, threads=READS_AT_ONCE, depth=2 * READS_AT_ONCE, weight=lambda pair: pair[0].size
+    )
+    return [row for failed in progress(fetched, total=len(items), unit="manifests") for row in failed]
 
 
-def _fetch(place: Storage, item: Item, path: Path) -> None:
+def _fetch(place: Storage, item: Item, path: Path) -> list[manifests.Row]:
+    """Read one manifest; gives the rows of copies that failed, when it is the one that holds them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.write_bytes(place.read(item))
@@ -51,6 +52,12 @@ def _fetch(place: Storage, item: Item, path: Path) -> None:
         raise StepError(f"{place.uri(item.key)}: {error}; a machine is publishing it now, merge again when it is done") from error
     if path.name in ("removed.csv", "kept.csv"):
         manifests.write_csv(path, manifests.COLUMNS, [row | {"presigned_url": ""} for row in manifests.read_csv(path)])
+    if path.name != "errors.csv":
+        return []
+    rows = list(manifests.read_csv(path))
+    failed = [row for row in rows if row["error"].startswith("copy:")]
+    manifests.write_csv(path, manifests.ERROR_COLUMNS, [row for row in rows if row not in failed])
+    return failed
 
 
 def merge_remote(run: dict[str, Any], output: Path) -> dict[str, int]:
@@ -62,11 +69,11 @@ def merge_remote(run: dict[str, Any], output: Path) -> dict[str, int]:
     """
     source, place = open_storage(run["source"], run["store"]), open_storage(run["manifests"], run["store"])
     with tempfile.TemporaryDirectory() as folder:
-        fetch_shards(run, place, Path(folder))
+        failed = fetch_shards(run, place, Path(folder))
         totals = merge(Path(folder), None, run["shard_count"], output)
     sets = manifest_sets(run, None, output)
     facts = {"machines": "each shard was published by the machine that made it"}
-    ManifestPublisher(run, source, place, facts).publish(sets, Journal(output.parent / "journal.jsonl"))
+    ManifestPublisher(run | {"failed": failed}, source, place, facts).publish(sets, Journal(output.parent / "journal.jsonl"))
     return totals
 
 

@@ -6,8 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.core.storage import is_bucket, parse_location
-from workflow_scripts.core.storage.s3 import SCHEME
+from workflow_scripts.core.storage import SCHEME, is_bucket, parse_location
 from workflow_scripts.settings.base import ClipModel, Exclude, Fraction, Slug, Store, Strict
 
 DEFAULT_REGION = "us-east-1"

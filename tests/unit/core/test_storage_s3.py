@@ -42,9 +42,9 @@ def _own_credentials(monkeypatch):
     for name, value in {**ISOLATED, "AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "eu-west-3"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
-    s3._client.cache_clear()
+    s3.client_of.cache_clear()
     yield
-    s3._client.cache_clear()
+    s3.client_of.cache_clear()
 
 
 @pytest.fixture

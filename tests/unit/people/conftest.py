@@ -156,7 +156,7 @@ def run(tmp_path):
 @pytest.fixture(scope="session")
 def own_client():
     """A client for all tests: making one takes longer than a test."""
-    s3._client.cache_clear()
+    s3.client_of.cache_clear()
     return boto3.client("s3", region_name=REGION, aws_access_key_id="AKIATEST", aws_secret_access_key="secret")
 
 

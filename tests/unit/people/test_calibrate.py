@@ -275,7 +275,7 @@ def test_as_a_step_it_takes_its_paths_and_settings_from_the_rule(case, in_a_step
     case.json.unlink()
     case.csv.unlink()
     rule = SimpleNamespace(
-        input=SimpleNamespace(scores=[str(case.root / f"score-{number}.parquet") for number in (0, 1)], labels=str(case.labels)),
+        input=SimpleNamespace(scores=[str(case.root / f"score-{number}.parquet") for number in (0, 1)], labels=[str(case.labels)]),
         output=SimpleNamespace(json=str(case.json), table=str(case.csv)),
         params=SimpleNamespace(calibration={"threshold": case.threshold, "wished_recall": case.wish}),
         log=[str(case.root / "log.txt")],

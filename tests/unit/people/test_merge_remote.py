@@ -159,7 +159,6 @@ def test_another_shard_count_is_missing_shards(published):
     assert "missing: " in refused(published)
 
 
-@pytest.mark.xfail(strict=True, reason="merge_remote takes the published `copy:` rows for errors of the shard")
 def test_copies_that_failed_at_a_machine_are_errors_of_the_published_aggregate(run):
     fill(run)
     kept = run.rows("kept", 0)[0]["s3_key"]

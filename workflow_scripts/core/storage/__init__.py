@@ -4,9 +4,11 @@ from typing import Any
 
 from workflow_scripts.core.storage.base import Item, Storage, StorageError, StoreError, is_valid_key, printable_key
 from workflow_scripts.core.storage.folder import FolderStorage, tree_fingerprint
-from workflow_scripts.core.storage.s3 import S3Options, S3Storage, is_bucket, parse_location
+from workflow_scripts.core.storage.s3 import S3Storage
+from workflow_scripts.core.storage.s3_client import SCHEME, S3Options, is_bucket, parse_location
 
 __all__ = [
+    "SCHEME",
     "FolderStorage",
     "Item",
     "S3Options",

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from workflow_scripts.core.images import IMAGE_EXTENSIONS
 from workflow_scripts.core.step import StepError, atomic_output, check_not_orphaned, log, report_counts, step
-from workflow_scripts.core.storage import Item, S3Storage, Storage, StorageError, is_valid_key, open_storage, printable_key
+from workflow_scripts.core.storage import Item, Storage, is_valid_key, open_storage, printable_key
+from workflow_scripts.people.check_access import check_access
 from workflow_scripts.people.share_listing import fetch_listing
 
 SCAN, NOT_SAMPLED, SKIPPED, ERROR = "scan", "not_sampled", "skipped", "error"
@@ -157,26 +158,6 @@ class Sample:
         return table.set_column(table.schema.get_field_index("outcome"), "outcome", pa.array(outcomes, pa.string()))
 
 
-def check_access(source: Storage, listing: Path, targets: Iterable[Storage]) -> None:
-    """Find out before the long work what a bucket would refuse after it: reading an object, writing beside the images.
-
-    Raises:
-        StepError: naming the place and what is refused.
-    """
-    if isinstance(source, S3Storage):
-        source.check_region()
-        # One is enough; a machine's part of a run may have none.
-        for first in islice(items_to_scan(row for batch in pq.ParquetFile(listing).iter_batches(1024) for row in batch.to_pylist()), 1):
-            try:
-                source.read(first)
-            except StorageError as error:
-                if "denied" in str(error):
-                    raise StepError(f"{source.location}: may be listed but not read ({first.key}: {error}); allow s3:GetObject") from error
-    for target in targets:
-        if isinstance(target, S3Storage):
-            target.prepare()
-
-
 def listing_counts(listing: Path) -> dict[str, int]:
     """The counts by outcome that a listing was written with."""
     counts: dict[str, int] = json.loads(pq.read_schema(listing).metadata[b"counts"])
@@ -198,10 +179,10 @@ def items_to_scan(rows: Iterable[dict[str, Any]]) -> Iterator[Item]:
 if job := globals().get("snakemake"):
     with step(job.log[0]):
         params, target = job.params.listing, Path(job.output[0])
-        store, written = params["store"], job.params.machine["written"]
+        store, source = params["store"], open_storage(params["source"], params["store"])
+        check_access(source, [open_storage(place, store) for place in job.params.machine["written"]])
         if shared := job.params.published:
             report_counts(rows=fetch_listing(shared, open_storage(shared["manifests"], store), job.params.shards, target))
         else:
             options = {name: params[name] for name in ("shard_count", "max_images", "sample_seed")}
-            report_counts(**list_objects(open_storage(params["source"], store), target, **options))
-        check_access(open_storage(params["source"], store), target, [open_storage(place, store) for place in written])
+            report_counts(**list_objects(source, target, **options))

@@ -20,8 +20,8 @@ from workflow_scripts.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 110
-# One conda file a tool: the extras of pyproject.toml that stand in it. Every file has the light core.
-ENVIRONMENTS = {"core": (), "clip": ("clip",)}
+# One conda file a tool: the extras of pyproject.toml that stand in it. Every file has the light core, and reaches buckets.
+ENVIRONMENTS = {"core": ("s3",), "clip": ("clip", "s3")}
 
 
 def is_group(annotation: Any) -> TypeGuard[type[BaseModel]]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 S = TypeVar("S")
 T = TypeVar("T")
-MAX_WEIGHT = 1 << 30  # bytes
+MAX_WEIGHT = 1 << 29  # bytes; a flow of two stages holds twice that
 _END: Any = object()
 
 

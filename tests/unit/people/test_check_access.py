@@ -3,7 +3,8 @@
 import pytest
 
 from workflow_scripts.core.step import StepError
-from workflow_scripts.core.storage import FolderStorage, S3Options, S3Storage, StorageError, StoreError
+from workflow_scripts.core.storage import FolderStorage, Item, S3Options, S3Storage, StorageError, StoreError
+from workflow_scripts.people import check_access as module
 from workflow_scripts.people.check_access import check_access
 
 
@@ -95,3 +96,32 @@ def test_only_buckets_are_asked_and_the_targets_among_them_prepared(run, client,
 def test_a_target_that_cannot_be_written_is_known_before_the_work(listing, source, client):
     with pytest.raises(StoreError, match=r"^s3://no-such-bucket/clean: there is no such bucket"):
         check_access(source, [S3Storage("s3://bucket/ok"), S3Storage("s3://no-such-bucket/clean")])
+
+
+@pytest.mark.parametrize(("looked_at", "read"), [(3, []), (4, ["in/3.JPEG"]), (9, ["in/3.JPEG"])])
+def test_an_image_is_looked_for_among_the_first_objects(in_bucket, source, reads, monkeypatch, looked_at, read):
+    monkeypatch.setattr(module, "LOOKED_AT", looked_at)
+    for key in ("0.txt", "1.jpg.part", "2", "3.JPEG", "4.png"):
+        in_bucket.put(key)
+    check_access(source, [])
+    assert [key for _, key in reads] == read
+
+
+def test_a_long_bucket_is_not_listed_to_its_end(source, reads, monkeypatch):
+    def list_(self):
+        for number in range(module.LOOKED_AT + 1):
+            assert number < module.LOOKED_AT
+            yield Item(f"in/{number:04}.txt", 1, "e", "2026-01-01T00:00:00Z")
+
+    monkeypatch.setattr(S3Storage, "list", list_)
+    check_access(source, [])
+    assert reads == []
+
+
+def test_a_bucket_that_may_not_be_listed_is_named(source, client, monkeypatch):
+    def refuse(self):
+        raise StoreError("s3://bucket/in/: access denied to ListObjectsV2; the key in use lacks a right here")
+
+    monkeypatch.setattr(S3Storage, "list", refuse)
+    with pytest.raises(StoreError, match="access denied to ListObjectsV2"):
+        check_access(source, [])

@@ -108,7 +108,17 @@ def test_listing_a_bucket_looks_whether_it_may_be_read_and_written(in_bucket, st
     params = listing_of(in_bucket) | {"source": "s3://bucket/in/", "store": in_bucket.settings["store"]}
     written = {"written": ["s3://bucket/manifests", "s3://bucket/clean"]}
     list_it(start, in_bucket, tmp_path / "objects.parquet", listing=params, machine=written)
-    assert asked == ["in/a.png", "s3://bucket/manifests", "s3://bucket/clean"]
+    assert asked == ["s3://bucket/manifests", "s3://bucket/clean", "in/a.png"]
+
+
+def test_what_a_bucket_refuses_is_known_before_it_is_listed(in_bucket, start, tmp_path):
+    in_bucket.put("a.png")
+    params = listing_of(in_bucket) | {"source": "s3://bucket/in/", "store": in_bucket.settings["store"]}
+    with pytest.raises(SystemExit):
+        list_it(start, in_bucket, tmp_path / "objects.parquet", listing=params, machine={"written": ["s3://no-such-bucket/clean"]})
+    assert "s3://no-such-bucket/clean: there is no such bucket" in (tmp_path / "step.log").read_text()
+    assert "listed" not in (tmp_path / "step.log").read_text()
+    assert not (tmp_path / "objects.parquet").exists()
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -152,14 +162,18 @@ def test_merging_remotely_publishes_the_aggregate(filled, start, tree):
     assert (filled.published / "test" / "aggregate" / "merge_metadata.json").is_file()
 
 
-def test_a_removal_plan_lies_where_the_rule_says(filled, start, tmp_path):
+@pytest.mark.parametrize("source", ["a folder", "s3://bucket/in/"])
+def test_a_removal_plan_lies_where_the_rule_says(filled, start, tmp_path, source):
     filled.until_merge()
     removed = filled.aggregate / "removed_all.csv"
     given, output = Files(removed=str(removed)), Files(plan=str(tmp_path / "plan" / "plan.csv"))
-    said = start(removal_plan, output, given=given, run={"source": str(filled.source), "store": {}})
+    said = start(removal_plan, output, given=given, run={"source": source, "store": {"region": "eu-west-3"}})
     count = len(list(manifests.read_csv(removed)))
     assert f"done: planned={count}" in said
-    assert sorted(path.name for path in (tmp_path / "plan").iterdir()) == ["delete.sh", "keys.nul", "plan.csv"]
+    names = {path.name for path in (tmp_path / "plan").iterdir()}
+    assert names - {"batches"} == {"delete.sh", "keys.nul", "plan.csv"}
+    script = (tmp_path / "plan" / "delete.sh").read_text()
+    assert ("--bucket bucket --region eu-west-3 " in script) == ("batches" in names) == source.startswith("s3://")
 
 
 @pytest.mark.parametrize("module", [report, labelling])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workflow_scripts.core.step import StepError
+from workflow_scripts.core.storage import is_bucket
 from workflow_scripts.settings.params import store as store_of
 from workflow_scripts.settings.params import tracked
 from workflow_scripts.settings.people import PeopleRun
@@ -62,5 +63,5 @@ def check_in_bucket(name: str, run: PeopleRun) -> None:
     Raises:
         StepError: naming the setting.
     """
-    if not run.uses_bucket or not str(run.manifests).startswith("s3://"):
+    if not is_bucket(str(run.manifests)):
         raise StepError(f"people.runs.{name}.manifests ({run.manifests}) is a folder: without a shared disk it must be s3://bucket/prefix/")

@@ -102,16 +102,19 @@ class ImagePublisher:
             )
         for entry in stale:
             log.info("prune: %s", entry.key)
-        for entry in ahead(lambda entry: delete_unchanged(self._destination, entry), stale, threads=COPIES_AT_ONCE, depth=64):
+        gone = ahead(lambda entry: delete_unchanged(self._destination, entry), stale, threads=COPIES_AT_ONCE, depth=64)
+        for entry, is_gone in zip(stale, gone, strict=True):
             self._journal.remove(entry)
-        self.counts |= {"pruned": len(stale), "stale": 0}
+            self.counts["pruned"] += is_gone
+        self.counts["stale"] = 0
 
 
-def delete_unchanged(storage: Storage, entry: Entry) -> Entry:
-    """Delete a published object, unless somebody changed it; gives the entry back."""
+def delete_unchanged(storage: Storage, entry: Entry) -> bool:
+    """Delete a published object, unless somebody changed it; whether it is gone."""
     there = storage.find(storage.key_of(entry.key))
-    if there is not None and there.etag == entry.etag:
-        storage.delete(there.key)
-    elif there is not None:
+    if there is not None and there.etag != entry.etag:
         log.warning("%s was changed since it was published and stays", entry.key)
-    return entry
+        return False
+    if there is not None:
+        storage.delete(there.key)
+    return True

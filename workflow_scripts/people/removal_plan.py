@@ -1,5 +1,6 @@
 """people: what to delete from the source, for a person to look at and to run. The workflow itself deletes no source."""
 
+import json
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -36,7 +37,8 @@ def write_plan(removed: Path, source: str, output: Path, store: dict[str, Any] |
     shutil.rmtree(batches, ignore_errors=True)
     if is_bucket(source):
         for number, keys in enumerate(_batches(removed)):
-            manifests.write_json(batches / f"{number:06d}.json", {"Quiet": True, "Objects": [{"Key": key} for key in keys]})
+            with atomic_text(batches / f"{number:06d}.json") as text:  # ASCII: the AWS command line reads files in the locale's encoding
+                json.dump({"Quiet": True, "Objects": [{"Key": key} for key in keys]}, text)
         command = _delete_objects(source, store or {})
     else:
         command = f'cd -- {shlex.quote(str(Path(source).resolve()))} && xargs -0 -r -a "$here/keys.nul" rm -v --\n'
@@ -62,9 +64,14 @@ def _delete_objects(source: str, store: dict[str, Any]) -> str:
     bucket = shlex.quote(parse_location(source)[0])
     return (
         "# In a bucket with versions the old versions stay; a lifecycle rule for noncurrent versions removes them.\n"
-        'for batch in "$here"/batches/*.json; do\n'
+        # Relative paths: the AWS command line expands $ and ~ in a path.
+        'cd -- "$here" && mkdir -p batches && cd batches || exit 1\n'
+        "for batch in *.json; do\n"
         '    [ -e "$batch" ] || continue\n'
-        f'    aws s3api delete-objects --bucket {bucket}{flags} --delete "file://$batch" || exit 1\n'
+        # A request in which single keys are refused succeeds, and says so in its answer alone.
+        f'    refused=$(aws s3api delete-objects --bucket {bucket}{flags} --delete "file://$batch"'
+        " --query 'Errors[].[Code,Key]' --output text) || exit 1\n"
+        '    case $refused in None | "") ;; *) printf "not deleted: %s\\n" "$refused" >&2; exit 1 ;; esac\n'
         "done\n"
     )
 

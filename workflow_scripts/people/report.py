@@ -25,9 +25,8 @@ def describe(run: dict[str, Any], close: int, totals: dict[str, int], calibratio
         calibration: as `calibrate` wrote it, when there are labels.
     """
     left = {name.replace("_", " "): totals[name] for name in ("skipped", "not_sampled", "excluded") if totals[name]}
-    notes = [
-        f"{close:,} images lie within {BAND} of the threshold ({TOO_CLOSE}): another processor or precision may decide them differently."
-    ]
+    near = "1 image lies" if close == 1 else f"{close:,} images lie"
+    notes = [f"{near} within {BAND} of the threshold ({TOO_CLOSE}): another processor or precision may decide otherwise."]
     if left:
         notes.append("Not on this page: " + ", ".join(f"{count:,} {name}" for name, count in left.items()) + ".")
     return Page(

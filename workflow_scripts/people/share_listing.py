@@ -1,5 +1,6 @@
 """people: the listing that one machine publishes and others read, so that all of them work on the same objects."""
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -24,9 +25,12 @@ def publish_listing(listing: Path, run: dict[str, Any], place: Storage) -> int:
         place: of the manifests.
     """
     rows = 0
+    with listing.open("rb") as handle:
+        whole = hashlib.file_digest(handle, "sha256").hexdigest()
+    made_with = {b"listing": json.dumps(run["listing"], sort_keys=True).encode(), b"whole": whole.encode()}
     for shard in range(run["shard_count"]):
         table = pq.read_table(listing, filters=[("shard", "=", shard)])
-        known = {**(table.schema.metadata or {}), b"listing": json.dumps(run["listing"], sort_keys=True).encode()}
+        known = {**(table.schema.metadata or {}), **made_with}
         buffer = io.BytesIO()
         pq.write_table(table.replace_schema_metadata(known), buffer, compression="zstd")
         place.write(_key(place, run, shard), buffer.getvalue())
@@ -38,9 +42,9 @@ def fetch_listing(run: dict[str, Any], place: Storage, shards: list[int], output
     """Read some shards of a published listing into one table; gives the number of rows.
 
     Raises:
-        StepError: it is not there, or was made with other settings than this machine has.
+        StepError: it is not there, was made with other settings than this machine has, or is being replaced by another.
     """
-    tables = []
+    tables: list[pa.Table] = []
     for shard in shards:
         key = _key(place, run, shard)
         found = place.find(key)
@@ -50,11 +54,15 @@ def fetch_listing(run: dict[str, Any], place: Storage, shards: list[int], output
             table = pq.read_table(io.BytesIO(place.read(found)))
         except (StorageError, pa.ArrowException, OSError) as error:
             raise StepError(f"{place.uri(key)}: cannot be read ({error}); publish it again with people_listing") from error
-        made_with = json.loads(table.schema.metadata[b"listing"])
+        made_with = json.loads((table.schema.metadata or {}).get(b"listing", b"{}"))
         different = sorted(name for name in run["listing"] if run["listing"][name] != made_with.get(name))
         if different:
             raise StepError(f"{place.uri(key)}: was made with another {', '.join(different)}; give all machines the same settings")
         tables.append(table)
+    if len({table.schema.metadata[b"whole"] for table in tables}) > 1:
+        raise StepError(
+            f"{place.uri(place.key_of(run['run_id']))}/{FOLDER}: holds parts of two listings; publish it again with people_listing"
+        )
     with atomic_output(output) as partial:
         pq.write_table(pa.concat_tables(tables), partial, compression="zstd", row_group_size=65_536)
     return sum(len(table) for table in tables)

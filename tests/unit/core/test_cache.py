@@ -210,11 +210,13 @@ def test_many_processes_write_at_once_and_one_is_killed(tmp_path):
     def written(process):
         return [path for path in segments(tmp_path) if f"-{process.pid}-" in path.name]
 
-    until = time.monotonic() + 30
-    while len(written(victim)) < 10:
-        assert time.monotonic() < until
-        time.sleep(0.005)
-    os.kill(victim.pid, signal.SIGKILL)
+    try:
+        until = time.monotonic() + 30
+        while len(written(victim)) < 10:
+            assert time.monotonic() < until
+            time.sleep(0.005)
+    finally:
+        os.kill(victim.pid, signal.SIGKILL)
     for process in (victim, *writers):
         process.join()
     assert [process.exitcode for process in (victim, *writers)] == [-signal.SIGKILL, 0, 0]

@@ -130,7 +130,7 @@ def test_prune_removes_what_was_published_and_leaves_what_somebody_changed(fille
         filled.scores[f"in/{key}"] = (0.9, None)
     filled.client.put_object(Bucket="bucket", Key=f"clean/train/{KEPT[1]}", Body=b"edited by hand")
     filled.client.put_object(Bucket="bucket", Key="clean/train/mine.jpg", Body=b"mine")
-    filled.all(prune=True, prune_max_fraction=0.7)
+    assert filled.all(prune=True, prune_max_fraction=0.7)["pruned"] == 1
     assert f"{KEPT[1]} was changed since it was published and stays" in log_text()
     assert filled.objects("clean/train/") == {KEPT[1]: b"edited by hand", KEPT[2]: KEPT[2].encode(), "mine.jpg": b"mine"}
     assert images(filled).keys() == {KEPT[2]}

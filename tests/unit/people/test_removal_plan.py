@@ -141,10 +141,14 @@ AWS = f"""#!{sys.executable}
 import json, os, pathlib, sys
 place = sys.argv[sys.argv.index("--delete") + 1]
 assert place.startswith("file://")
-asked = json.loads(pathlib.Path(place.removeprefix("file://")).read_text(encoding="utf-8"))
+asked = json.loads(pathlib.Path(place.removeprefix("file://")).read_text(encoding="ascii"))
 with open(os.environ["ASKED"], "a", encoding="utf-8") as handle:
     number = handle.tell() and len(open(os.environ["ASKED"], encoding="utf-8").readlines())
     handle.write(json.dumps([sys.argv[1:], asked]) + "\\n")
+if str(number + 1) == os.environ["FAILS"] and os.environ["HOW"] == "a key":
+    print("AccessDenied\\t" + asked["Objects"][0]["Key"])
+    sys.exit(0)
+print("None")
 sys.exit(3 if str(number + 1) == os.environ["FAILS"] else 0)
 """
 
@@ -157,14 +161,17 @@ def aws(tmp_path):
     program.write_text(AWS)
     program.chmod(0o755)
 
-    def run(script, fails=0, **options):
+    def run(script, fails=0, how="all", **options):
         asked = tmp_path / "asked.jsonl"
         asked.unlink(missing_ok=True)
-        found = {"PATH": f"{program.parent}:{os.environ['PATH']}", "ASKED": str(asked), "FAILS": str(fails)}
+        found = {"PATH": f"{program.parent}:{os.environ['PATH']}", "ASKED": str(asked), "FAILS": str(fails), "HOW": how}
         done = delete(script, env=os.environ | found, **options)
         return done, [json.loads(line) for line in asked.read_text().splitlines()] if asked.exists() else []
 
     return run
+
+
+ERRORS = ["--query", "Errors[].[Code,Key]", "--output", "text"]  # what was not deleted: the request succeeds all the same
 
 
 def deleted(asked):
@@ -186,11 +193,11 @@ def test_keys_go_in_requests_of_a_thousand_at_most(tmp_path, aws, count, sizes):
 
 
 def test_names_arrive_as_they_are_and_stand_in_no_shell_text(tmp_path, aws):
-    found = plan(tmp_path, ODD, "s3://bucket/", folder="my plan's -x")
+    found = plan(tmp_path, ODD, "s3://bucket/", folder="my plan's $HOME -x")
     done, asked = aws(found / "delete.sh", cwd="/")
     assert (done.returncode, done.stderr) == (0, "")
     assert deleted(asked) == ODD
-    assert [argv[argv.index("--delete") + 1] for argv, _ in asked] == [f"file://{found}/batches/000000.json"]
+    assert [argv[argv.index("--delete") + 1] for argv, _ in asked] == ["file://000000.json"]
     assert not any(key in (found / "delete.sh").read_text() for key in ODD)
     assert (found / "keys.nul").read_bytes() == b"".join(key.encode() + b"\0" for key in ODD)
     assert not list(tmp_path.rglob("pwned"))
@@ -213,15 +220,16 @@ def test_the_command_names_the_bucket_and_how_it_is_reached(tmp_path, aws, store
     found = plan(tmp_path, ["in/a.jpg"], "s3://my.bucket-1/in", store=store)
     done, [(argv, value)] = aws(found / "delete.sh", cwd=tmp_path)
     assert done.returncode == 0
-    assert argv == ["s3api", "delete-objects", "--bucket", "my.bucket-1", *flags, "--delete", f"file://{found}/batches/000000.json"]
+    assert argv == ["s3api", "delete-objects", "--bucket", "my.bucket-1", *flags, "--delete", "file://000000.json", *ERRORS]
     assert value == {"Quiet": True, "Objects": [{"Key": "in/a.jpg"}]}
     assert not list(tmp_path.rglob("pwned"))
 
 
-def test_the_script_stops_at_the_first_request_that_fails(tmp_path, aws):
+@pytest.mark.parametrize(("how", "said"), [("all", ""), ("a key", "not deleted: AccessDenied\t1000.jpg\n")])
+def test_the_script_stops_at_the_first_request_that_fails(tmp_path, aws, how, said):
     found = plan(tmp_path, [f"{number}.jpg" for number in range(4 * BATCH)], "s3://bucket/")
-    done, asked = aws(found / "delete.sh", fails=2)
-    assert done.returncode == 1
+    done, asked = aws(found / "delete.sh", fails=2, how=how)
+    assert (done.returncode, done.stderr) == (1, said)
     assert len(asked) == 2
 
 

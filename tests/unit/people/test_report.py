@@ -84,7 +84,7 @@ def test_a_page_names_run_source_threshold_and_where_decisions_are_read():
     ],
 )
 def test_notes_say_what_is_too_close_to_call_and_what_is_not_shown(changes, notes):
-    close = "1,500 images lie within 0.01 of the threshold (too close to call): another processor or precision may decide them differently."
+    close = "1,500 images lie within 0.01 of the threshold (too close to call): another processor or precision may decide otherwise."
     assert describe(SETTINGS, 1500, TOTALS | changes, None).notes == (close, *notes)
 
 

@@ -160,3 +160,23 @@ def test_the_settings_stand_in_every_part(listed, place):
     publish_listing(listed.listing, shared(), place)
     for path in place.root.rglob("*.parquet"):
         assert json.loads(pq.read_schema(path).metadata[b"listing"]) == SETTINGS
+
+
+def test_parts_of_two_listings_are_never_mixed(listed, place, tmp_path):
+    publish_listing(listed.listing, shared(), place)
+    older = (tmp_path / "published/test/listing/shard-0002-of-0005.parquet").read_bytes()
+    listed.put("came later.jpg")
+    listed.list(seed=3)
+    publish_listing(listed.listing, shared(), place)
+    (tmp_path / "published/test/listing/shard-0002-of-0005.parquet").write_bytes(older)
+    with pytest.raises(StepError, match="test/listing: holds parts of two listings; publish it again with people_listing"):
+        fetch_listing(shared(), place, [1, 2], tmp_path / "fetched.parquet")
+    assert fetch_listing(shared(), place, [2], tmp_path / "fetched.parquet") > 0
+
+
+def test_a_table_that_is_no_published_listing_is_refused(listed, place, tmp_path):
+    path = tmp_path / "published/test/listing/shard-0000-of-0005.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(pq.read_table(listed.listing).replace_schema_metadata(None), path)
+    with pytest.raises(StepError, match="was made with another max_images, sample_seed, shard_count, snapshot, source, store"):
+        fetch_listing(shared(), place, [0], tmp_path / "fetched.parquet")

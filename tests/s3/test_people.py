@@ -236,8 +236,6 @@ def test_more_shards_give_the_same_tables_and_read_no_image_again(project: Proje
     assert project.aggregate() == finished.aggregate()
     assert {"shard-0003-of-0004/kept.csv", "aggregate/kept_all.csv"} <= set(bucket.keys("first/manifests/r/"))
     assert not [key for key in bucket.keys("first/manifests/r/") if "of-0001" in key], "manifests of the old division are gone"
-    project.write_config(shard_count=1)
-    project.run()
 
 
 def test_another_threshold_reads_nothing_and_copies_the_difference(project: Project, bucket: Bucket) -> None:

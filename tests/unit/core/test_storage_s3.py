@@ -272,8 +272,10 @@ def test_a_bucket_that_is_not_there_is_known_before_the_first_item(client):
 
 
 def test_the_buckets_own_region_passes(client):
-    S3Storage("s3://bucket/in", S3Options(region="eu-west-3")).check_region()
-    S3Storage("s3://bucket/in").check_region()  # that of the environment
+    asked = [S3Storage("s3://bucket/in", S3Options(region="eu-west-3")), S3Storage("s3://bucket/in")]  # the second: that of the environment
+    for store in asked:
+        store.check_region()
+    assert [store.region for store in asked] == ["eu-west-3", "eu-west-3"]
 
 
 def test_a_region_that_is_not_the_buckets_is_refused_with_the_right_one(client):
@@ -285,8 +287,10 @@ def test_a_region_that_is_not_the_buckets_is_refused_with_the_right_one(client):
 
 
 def test_a_store_that_does_not_tell_a_buckets_region_passes(client, monkeypatch):
-    monkeypatch.setattr(S3Storage, "_call", lambda self, name, **arguments: {})
+    asked = []
+    monkeypatch.setattr(S3Storage, "_call", lambda self, name, **arguments: asked.append(name) or {})
     S3Storage("s3://bucket/in", S3Options(region="us-east-1")).check_region()
+    assert asked == ["head_bucket"]
 
 
 def test_the_region_of_a_bucket_that_is_not_there(client):

@@ -106,7 +106,8 @@ def serve_by_hand(server: type[S3Server], data_outlives: bool) -> None:
     if data_outlives:
         parser.add_argument("--folder", type=Path, help="where data is kept and found again (default: a temporary folder)")
     folder = getattr(parser.parse_args(), "folder", None)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for end in (signal.SIGTERM, signal.SIGINT):  # a shell that starts it in the background has it ignore the second
+        signal.signal(end, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as temporary:
         try:
             with server(folder or Path(temporary)) as running:

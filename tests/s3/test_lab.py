@@ -187,7 +187,10 @@ def test_a_server_ends_with_whoever_started_it(end: signal.Signals) -> None:
         children = psutil.Process(process.pid).children(recursive=True)
         assert any("moto.server" in child.cmdline() for child in children)
         process.send_signal(end)
-        process.wait(timeout=20)
+        try:
+            process.wait(timeout=20)
+        finally:
+            process.kill()
         assert not psutil.wait_procs(children, timeout=20)[1]
 
 

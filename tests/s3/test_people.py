@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import urllib.request
 import uuid
@@ -256,21 +257,25 @@ def test_another_threshold_reads_nothing_and_copies_the_difference(project: Proj
 
 
 def test_new_and_replaced_objects_alone_are_read(project: Project, bucket: Bucket) -> None:
+    replaced = bucket.read("in/small/0001.png")
     bucket.put("in/album-00/new.jpg", bucket.read("in/small/0000.png"))
     bucket.put("in/small/0001.png", bucket.read("in/small/0002.png"))
-    assert project.planned() == set(), "a bucket is listed again when its snapshot label changes"
-    project.write_config(snapshot="second look", **places(bucket, "second"))
-    bucket.asked()
-    project.run()
-    read = [request.key for request in bucket.proxy.requests if request.kind == "get"]
-    # The first image of the listing is read once more, to see whether reading is allowed at all.
-    assert sorted(read)[-2:] == ["in/album-00/new.jpg", "in/small/0001.png"] or len(read) <= 3
-    assert {"in/album-00/new.jpg", "in/small/0001.png"} <= set(read)
-    assert len(read) == 3
-    rows = {row[0]: row for name in ("removed", "kept") for row in tables(project)[name]}
-    assert rows["album-00/new.jpg"][3] == rows["small/0000.png"][3]
-    assert rows["small/0001.png"][3] == rows["small/0002.png"][3]
-    bucket.swift.client().delete_object(Bucket=bucket.name, Key="in/album-00/new.jpg")
+    try:
+        assert project.planned() == set(), "a bucket is listed again when its snapshot label changes"
+        project.write_config(snapshot="second look", **places(bucket, "second"))
+        bucket.asked()
+        project.run()
+        read = [request.key for request in bucket.proxy.requests if request.kind == "get"]
+        # The first image of the listing is read once more, to see whether reading is allowed at all.
+        assert sorted(read)[-2:] == ["in/album-00/new.jpg", "in/small/0001.png"] or len(read) <= 3
+        assert {"in/album-00/new.jpg", "in/small/0001.png"} <= set(read)
+        assert len(read) == 3
+        rows = {row[0]: row for name in ("removed", "kept") for row in tables(project)[name]}
+        assert rows["album-00/new.jpg"][3] == rows["small/0000.png"][3]
+        assert rows["small/0001.png"][3] == rows["small/0002.png"][3]
+    finally:  # other tests read the same source
+        bucket.swift.client().delete_object(Bucket=bucket.name, Key="in/album-00/new.jpg")
+        bucket.put("in/small/0001.png", replaced)
 
 
 # ---- faults ----
@@ -467,6 +472,11 @@ def test_a_destination_inside_the_source_is_refused_at_once(bucket: Bucket, tmp_
 # ---- machines without a shared disk ----
 
 
+def timeless(path: Path) -> str:
+    """A file without the times of objects: another test wrote some of them again."""
+    return re.sub(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", "T", path.read_text())
+
+
 def test_machines_without_a_shared_disk_make_the_same_run(bucket: Bucket, tmp_path: Path, finished: Project) -> None:
     settings = {**places(bucket, "remote"), "shard_count": 3, "presigned": {"enabled": True}}
     head = new_project(tmp_path / "head", lambda _: None, **settings)
@@ -490,7 +500,7 @@ def test_machines_without_a_shared_disk_make_the_same_run(bucket: Bucket, tmp_pa
     merger.run("people_merge_remote")
     merged = merger.results / "06_merge_remote/aggregate"
     for name in ("removed_all.csv", "kept_all.csv", "errors_all.csv", "removed_all_image_ids.txt", "removed_all_s3_urls.txt"):
-        assert (merged / name).read_bytes() == (finished.results / f"05_merge/aggregate/{name}").read_bytes(), name
+        assert timeless(merged / name) == timeless(finished.results / f"05_merge/aggregate/{name}"), name
         published = bucket.read(f"remote/manifests/r/aggregate/{name}")
         with_links = name in ("removed_all.csv", "kept_all.csv")
         assert (published != (merged / name).read_bytes()) == with_links, "links stand in the published copy alone"

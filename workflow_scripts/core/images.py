@@ -84,6 +84,12 @@ def content_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def extension(name: str) -> str:
+    """The extension of a file name or key, lower-cased, with its dot; empty when it has none, as a folder's marker in a bucket."""
+    stem, _, suffix = name.rsplit("/", 1)[-1].rpartition(".")
+    return f".{suffix.lower()}" if stem and suffix else ""
+
+
 def largest_file(max_pixels: int) -> int:
     """The bytes above which a file cannot hold an image of so many pixels, and need not be read: 16 a pixel, 64 MiB of metadata."""
     return 16 * max_pixels + (64 << 20)

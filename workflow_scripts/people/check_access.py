@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 from itertools import islice
-from pathlib import PurePosixPath
 
-from workflow_scripts.core.images import IMAGE_EXTENSIONS
+from workflow_scripts.core.images import IMAGE_EXTENSIONS, extension
 from workflow_scripts.core.step import StepError
 from workflow_scripts.core.storage import S3Storage, Storage, StorageError
 
@@ -23,7 +22,7 @@ def check_access(source: Storage, targets: Iterable[Storage]) -> None:
     if not isinstance(source, S3Storage):
         return
     source.check_region()
-    images = (item for item in islice(source.list(), LOOKED_AT) if PurePosixPath(item.key).suffix.lower() in IMAGE_EXTENSIONS)
+    images = (item for item in islice(source.list(), LOOKED_AT) if extension(item.key) in IMAGE_EXTENSIONS)
     for item in islice(images, 1):
         try:
             source.read(item)

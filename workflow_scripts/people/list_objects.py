@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workflow_scripts.core.images import IMAGE_EXTENSIONS
+from workflow_scripts.core.images import IMAGE_EXTENSIONS, extension
 from workflow_scripts.core.step import StepError, atomic_output, check_not_orphaned, log, report_counts, step
 from workflow_scripts.core.storage import Item, Storage, is_valid_key, open_storage, printable_key
 from workflow_scripts.people.check_access import check_access
@@ -95,8 +95,7 @@ def _chunks(items: Iterable[Item], shard_count: int, sample: "Sample") -> Iterat
 def _row(item: Item, shard_count: int) -> tuple[Any, ...]:
     key = item.key if is_valid_key(item.key) else printable_key(item.key)
     outcome, detail = SCAN, ""
-    stem, _, suffix = key.rsplit("/", 1)[-1].rpartition(".")
-    suffix = f".{suffix.lower()}" if stem and suffix else ""
+    suffix = extension(key)
     if suffix not in IMAGE_EXTENSIONS:
         outcome, detail = SKIPPED, suffix or "(none)"
     elif key != item.key:

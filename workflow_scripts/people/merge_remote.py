@@ -54,9 +54,11 @@ def _fetch(place: Storage, item: Item, path: Path) -> list[manifests.Row]:
         manifests.write_csv(path, manifests.COLUMNS, [row | {"presigned_url": ""} for row in manifests.read_csv(path)])
     if path.name != "errors.csv":
         return []
-    rows = list(manifests.read_csv(path))
-    failed = [row for row in rows if row["error"].startswith("copy:")]
-    manifests.write_csv(path, manifests.ERROR_COLUMNS, [row for row in rows if row not in failed])
+    unreadable: list[manifests.Row] = []
+    failed: list[manifests.Row] = []
+    for row in manifests.read_csv(path):
+        (failed if row["error"].startswith("copy:") else unreadable).append(row)
+    manifests.write_csv(path, manifests.ERROR_COLUMNS, unreadable)
     return failed
 
 

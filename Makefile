@@ -7,10 +7,10 @@ BIN := .venv/bin
 .PHONY: demo demo-s3 test lab lint fmt bench bench-s3 clean
 
 demo: .venv/ready
-	$(BIN)/snakemake demo_data && $(BIN)/snakemake demo --configfile config/demo.yaml && cat results/demo/summary.txt
+	$(BIN)/snakemake demo_data && $(BIN)/snakemake demo --configfile config/demo.yaml && cat results/demo/*.txt
 
 demo-s3: .venv/ready
-	$(BIN)/snakemake demo_data && $(BIN)/python -m workflow_scripts.demo.local_s3 demo_data/people/images $(BIN)/snakemake demo people_verify --configfile config/demo.yaml config/demo_s3.yaml && cat results/demo-s3/summary.txt
+	$(BIN)/snakemake demo_data && $(BIN)/python -m workflow_scripts.demo.local_s3 demo_data/people/images $(BIN)/snakemake results/demo-s3/people.txt people_verify --configfile config/demo.yaml config/demo_s3.yaml && cat results/demo-s3/*.txt
 
 test: .venv/ready
 	$(BIN)/pytest

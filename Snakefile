@@ -19,11 +19,15 @@ include: "rules/models.smk"
 include: "rules/people.smk"
 include: "rules/people_publish.smk"
 include: "rules/people_pages.smk"
+include: "rules/retrieval.smk"
+include: "rules/retrieval_outputs.smk"
+include: "rules/retrieval_tools.smk"
 include: "rules/demo.smk"
 
 
 localrules:
     people,
+    retrieval,
     demo,
     demo_data,
     demo_models,
@@ -40,16 +44,26 @@ rule people:
         ),
 
 
+rule retrieval:
+    """All retrieval datasets: comparisons with hard negatives as Hugging Face datasets, and pages to judge them by."""
+    input:
+        lambda wc: [
+            f"{RETRIEVAL}/{name}/{result}"
+            for name in named("retrieval.datasets", DATASETS)
+            for result in retrieval_params.results(name, DATASETS[name])
+        ],
+
+
 rule demo:
     """The demo: every pipeline on drawn data, and how well it did. Draw the data first: snakemake demo_data."""
     input:
-        f"{DEMO_RESULTS}/summary.txt",
+        expand(f"{DEMO_RESULTS}/{{pipeline}}.txt", pipeline=["people", "retrieval"]),
 
 
 rule demo_data:
     """Draw the sample data of the demo."""
     input:
-        f"{settings.demo.root}/people/truth.csv",
+        expand(f"{settings.demo.root}/{{pipeline}}/truth.csv", pipeline=["people", "retrieval"]),
 
 
 rule demo_models:

@@ -5,9 +5,10 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 import workflow_scripts.settings
-from workflow_scripts.core.models import card_name, require_sha256
+from workflow_scripts.core.models import card_name, require_sha256, slug
 from workflow_scripts.core.step import StepError
 from workflow_scripts.core.storage import StoreError, is_bucket, tree_fingerprint
+from workflow_scripts.retrieval import params as retrieval_params
 from workflow_scripts.settings.params import sort_keys, tracked
 
 try:
@@ -43,6 +44,11 @@ def destination_fingerprint(location):
     return source_fingerprint(location) if Path(location).is_dir() else ""
 
 
+def stray_fingerprint(dataset):
+    """Changes when a file of a retrieval dataset that lies in no category folder comes or goes."""
+    return planned(retrieval_params.stray_fingerprint, settings.retrieval.datasets[dataset]) if settings.watch_sources else None
+
+
 def model_card(model):
     """The path of a model's card, which the models rules make."""
     return f"{settings.models_root}/cards/{card_name(model.name, model.pretrained, model.sha256)}.json"
@@ -50,19 +56,21 @@ def model_card(model):
 
 def checked_model(where, model):
     """The model's settings, after the check that a local one is there and pinned."""
+    planned(require_sha256, where, model.model_dump())
+    return tracked(model, "name", "pretrained", "sha256")
+
+
+def planned(function, *arguments):
+    """What a pipeline's function gives; what it refuses ends the plan."""
     try:
-        require_sha256(where, model.model_dump())
+        return function(*arguments)
     except StepError as error:
         raise WorkflowError(str(error)) from None
-    return tracked(model, "name", "pretrained", "sha256")
 
 
 def allowed(check, *arguments):
     """Whether a check of a pipeline passes; what it has to say ends the plan."""
-    try:
-        check(*arguments)
-    except StepError as error:
-        raise WorkflowError(str(error)) from None
+    planned(check, *arguments)
     return True
 
 
@@ -84,6 +92,19 @@ def reviews(pipeline, run, step):
     """The CSV of what a person decided at a step, where there is one."""
     path = review_path(pipeline, run, step)
     return [path] if Path(path).is_file() else []
+
+
+def categories(dataset):
+    """The categories of a retrieval dataset by the names of their files, in order; its folders are looked at once."""
+    found = planned(retrieval_params.categories, dataset, settings.retrieval.datasets[dataset].model_dump_json())
+    return {slug(category): category for category in found}
+
+
+def category_fingerprint(dataset, category):
+    """Changes when a file of a category comes, goes or changes."""
+    chosen = settings.retrieval.datasets[dataset]
+    places = planned(retrieval_params.categories, dataset, chosen.model_dump_json())[category]
+    return [source_fingerprint(str(Path(chosen.data_root, section.path))) for section in places]
 
 
 def labels(run, configured):

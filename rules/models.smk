@@ -3,7 +3,9 @@
 # in:  every setting that names a model
 # out: {models_root}/cards/{card}.json; fetched weights below {models_root}/clip/
 
-CLIP_MODELS = {Path(model_card(run.model)).stem: (f"people.runs.{name}.model", run.model) for name, run in settings.people.runs.items()}
+CLIP_USERS = {f"people.runs.{name}": run for name, run in settings.people.runs.items()}
+CLIP_USERS |= {f"retrieval.datasets.{name}": dataset for name, dataset in settings.retrieval.datasets.items()}
+CLIP_MODELS = {Path(model_card(user.model)).stem: (f"{where}.model", user.model) for where, user in CLIP_USERS.items()}
 
 
 localrules:

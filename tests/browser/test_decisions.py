@@ -490,3 +490,11 @@ def test_mv_lines_run_in_a_real_shell(gallery, kit, tmp_path):
     assert {path.name for path in folder.iterdir()} == {rows[4]["name"]}
     assert (target / rows[4]["name"]).read_text() == "was there before"
     assert (tmp_path / "outside.jpg").is_file()
+
+
+def test_keys_that_come_faster_than_the_page_draws_are_not_lost(listed, people):
+    seen = listed()
+    keys = [*["ArrowRight"] * 60, "x", *["ArrowRight"] * 150, "k"]
+    seen.tab.evaluate("keys => keys.forEach(key => document.dispatchEvent(new KeyboardEvent('keydown', { key, cancelable: true })))", keys)
+    names = [row["name"] for row in people[0]]
+    assert seen.decided() == {names[60]: "remove", names[61 + 150]: "keep"}

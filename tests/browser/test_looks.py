@@ -6,7 +6,8 @@ from playwright.sync_api import expect
 TEXTS = (
     "h1",
     ".look",
-    ".notice",
+    ".notice.warning",
+    ".notice:not(.warning)",
     ".chip.outcome span",
     ".chip.outcome b",
     ".chip.reason b",
@@ -76,7 +77,7 @@ def test_contrast_of_all_main_texts(gallery, kit, tmp_path, scheme):
     rows = kit.rows(60)
     rows[0]["images"] = rows[1]["images"] = []
     seen = gallery(
-        kit.build(kit.page("contrast", notes=("A note.",)), rows, tmp_path / "page"),
+        kit.build(kit.page("contrast", warnings=("A warning.",), notes=("A note.",)), rows, tmp_path / "page"),
         color_scheme=scheme,
         viewport={"width": 1100, "height": 2400},
     )

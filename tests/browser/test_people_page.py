@@ -9,10 +9,10 @@ from playwright.sync_api import expect
 
 from tests.unit.people.conftest import Run
 from workflow_scripts.core.storage import open_storage
+from workflow_scripts.core.thumbnails import Thumbnails
 from workflow_scripts.people import labelling, report
 from workflow_scripts.people.calibrate import calibrate
 from workflow_scripts.people.labels import read_labels
-from workflow_scripts.people.page_items import Thumbnails
 
 HOSTILE = "<img src=x onerror=window.hacked=1>.jpg"
 COUNT = 40

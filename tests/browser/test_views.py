@@ -228,6 +228,24 @@ def test_pairs_stand_side_by_side_with_captions_and_boxes(gallery, kit, tmp_path
     expect(seen.tab.locator("#lightbox .box span")).to_have_text("person 0.9")
 
 
+def test_what_stands_under_the_pictures(gallery, kit, tmp_path):
+    """A label in place of the file's name where there is one; a reason in place of numbers where an item has none."""
+    rows = kit.rows(6, odd=False)
+    for row, label in zip(rows, ("red mug → blue mug", "", None, "x", "x", "x"), strict=True):
+        row |= {"label": label, "prob": 0.9}
+    rows[1] |= {"outcome": "skipped", "reason": "too few concepts", "prob": None, "size": None}
+    rows[2] |= {"prob": None}
+    seen = gallery(kit.build(kit.page("labels"), rows, tmp_path / "page"))
+    seen.tab.locator("#order").select_option(label="as listed")
+    seen.settle()
+    cells = [seen.tab.locator(f".cell[title='album/{number:06d}.jpg'] .words") for number in range(3)]
+    assert [[cell.locator(part).text_content() for part in (".name", ".facts")] for cell in cells] == [
+        ["red mug → blue mug", "people 0.900"],
+        ["000001.jpg", "too few concepts"],
+        ["000002.jpg", "people –"],
+    ]
+
+
 def test_a_thumbnail_shows_its_own_picture(gallery, kit, tmp_path):
     """The colour in the middle of each cell, from a picture of the screen, is the colour of that item's tile."""
     rows = kit.rows(230, odd=False)

@@ -21,21 +21,25 @@ DEMO_CLIP = REPO / "resources/demo/clip"
 
 @dataclass
 class Project:
-    """A folder with a source, a configuration and what the workflow makes of them."""
+    """A folder with a source, a configuration and what the workflow makes of them.
+
+    `place`: pipeline, collection and name of the run or dataset that the tests change.
+    """
 
     root: Path
     config: dict[str, Any]
+    place: tuple[str, str, str] = ("people", "runs", "r")
 
-    def write_config(self, **run: Any) -> None:
-        """Change settings of the run `r` and write the configuration."""
-        for key, value in run.items():
-            self.config["people"]["runs"]["r"][key] = value
+    def write_config(self, **changed: Any) -> None:
+        """Change settings of the run or dataset and write the configuration."""
+        pipeline, collection, name = self.place
+        self.config[pipeline][collection][name] |= changed
         (self.root / "my.yaml").write_text(yaml.safe_dump(self.config))
 
     def command(self, *arguments: str, snakefile: Path = REPO / "Snakefile") -> list[str]:
         """The command line that a user types in this folder."""
         # Targets first: --configfile takes every word that follows it.
-        return [sys.executable, "-m", "snakemake", *(arguments or ("people",)), "-s", str(snakefile), "--configfile", "my.yaml"]
+        return [sys.executable, "-m", "snakemake", *(arguments or self.place[:1]), "-s", str(snakefile), "--configfile", "my.yaml"]
 
     def run(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run the workflow to its end."""
@@ -48,7 +52,7 @@ class Project:
 
     def planned(self, *arguments: str, **options: Any) -> set[str]:
         """The rules that would run, without targets and the number of the set of shards in their names."""
-        text = self.run("-n", *(arguments or ("people",)), **options).stdout
+        text = self.run("-n", *(arguments or self.place[:1]), **options).stdout
         rules = set(re.findall(r"^(?:local)?rule (\w+):$", text, re.MULTILINE))
         numbered = {rule for rule in rules if re.match(r"[a-z]+_\d\d_", rule)}
         return {re.sub(r"_\d+$", "", rule) for rule in numbered}
@@ -56,16 +60,16 @@ class Project:
     def counts(self, step: str) -> dict[str, int]:
         """What the logs of a step say it did, added up."""
         totals: dict[str, int] = {}
-        place = self.root / "logs/people/r" / step
-        for log in place.glob("*.log") if place.is_dir() else [place.with_suffix(".log")]:
+        place = self.root / "logs" / self.place[0] / self.place[2] / step
+        for log in place.rglob("*.log") if place.is_dir() else [place.with_suffix(".log")]:
             for name, value in re.findall(r"(\w+)=(\d+)", log.read_text().split("done: ")[-1]):
                 totals[name] = totals.get(name, 0) + int(value)
         return totals
 
     @property
     def results(self) -> Path:
-        """Results of the run."""
-        return self.root / "results/people/r"
+        """Results of the run or dataset."""
+        return self.root / "results" / self.place[0] / self.place[2]
 
     def aggregate(self) -> dict[str, bytes]:
         """The merged tables without the project's own place; the metadata differs by the number of shards and stands apart."""
@@ -75,7 +79,7 @@ class Project:
     def copy_to(self, root: Path) -> "Project":
         """The same project in another folder, times kept."""
         shutil.copytree(self.root, root, symlinks=True)
-        return Project(root, json.loads(json.dumps(self.config)))
+        return Project(root, json.loads(json.dumps(self.config)), self.place)
 
 
 def digest_tree(folder: Path) -> dict[str, str]:
@@ -87,14 +91,19 @@ def digest_tree(folder: Path) -> dict[str, str]:
     }
 
 
-def new_project(root: Path, fill: Callable[[Path], None], **run: Any) -> Project:
-    """A project with the demo model and a source made by `fill`."""
+def demo_model(root: Path) -> dict[str, str]:
+    """The demo's CLIP, copied into a project, as a setting."""
     (root / "model").mkdir(parents=True)
     for name in ("open_clip_config.json", "open_clip_model.safetensors"):
         shutil.copy(DEMO_CLIP / name, root / "model" / name)
     sha256 = hashlib.sha256((root / "model/open_clip_model.safetensors").read_bytes()).hexdigest()
+    return {"name": "demo", "pretrained": "model/", "sha256": sha256}
+
+
+def new_project(root: Path, fill: Callable[[Path], None], **run: Any) -> Project:
+    """A people project with the demo model and a source made by `fill`."""
+    model = demo_model(root)
     fill(root / "photos")
-    model = {"name": "demo", "pretrained": "model/", "sha256": sha256}
     settings = {"source": "photos", "destination": "clean", "manifests": "manifests", "shard_count": 2, "model": model}
     project = Project(root, {"device": "cpu", "people": {"runs": {"r": settings | run}}})
     project.write_config()

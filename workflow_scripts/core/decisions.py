@@ -41,9 +41,10 @@ class Reviews:
                 raise StepError(f"{path}, line {number}: needs a sha256 and a decision ({' or '.join(decisions)}), has {row['decision']!r}")
             self._by_content[review.sha256, review.path] = review
 
-    def find(self, key: str, sha256: str) -> str | None:
-        """The decision about this image: the one on its own key before one on its content."""
-        review = self._by_content.get((sha256, key)) or self._by_content.get((sha256, ""))
+    def find(self, key: str, sha256: str, *other_keys: str) -> str | None:
+        """The decision about this image: the one on its own key, or another way to write it, before one on its content."""
+        own = (self._by_content.get((sha256, name)) for name in (key, *other_keys, ""))
+        review = next((found for found in own if found), None)
         if review:
             self._used.add(review)
         return review.decision if review else None

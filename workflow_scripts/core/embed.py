@@ -15,7 +15,7 @@ import numpy as np
 from workflow_scripts.core import clip
 from workflow_scripts.core.cache import EmbeddingCache, Known, LocatorCache, ThumbnailCache, locator
 from workflow_scripts.core.embeddings import Vectors, digest
-from workflow_scripts.core.images import DECODE_VERSION, DecodeError, content_hash, decode, largest_file, thumbnail
+from workflow_scripts.core.images import DECODE_VERSION, DecodeError, content_hash, decode, is_lasting, largest_file, thumbnail
 from workflow_scripts.core.models import ModelCard
 from workflow_scripts.core.prefetch import ahead
 from workflow_scripts.core.preprocess import Pixels, Preprocess
@@ -240,7 +240,7 @@ class Embedder:
                 result.error = "embed: the model gave no finite vector"
         self.counts["read" if reading.was_read else "known"] += 1
         self.counts["errors"] += result.error is not None
-        lasting = result.vectors is not None or str(result.error).startswith("decode:")
+        lasting = result.vectors is not None or is_lasting(result.error)
         if reading.was_read and result.sha256 is not None and lasting:
             self._locators.add(reading.locator, sha256=result.sha256, width=result.width, height=result.height, error=result.error)
         return result

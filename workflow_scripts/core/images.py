@@ -30,6 +30,7 @@ DECODE_VERSION = 1  # bumped by hand when pixels change
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tiff", ".tif")
 DEFAULT_MAX_PIXELS = 200_000_000
 THUMBNAIL_SIDE = 160  # pixels of the longest side
+OUT_OF_MEMORY = "out of memory"  # of this process at that moment: another one may well read the file
 _TEXT_LIMIT = 200  # characters of a plug-in's message that an error keeps
 # Pillow's classes are called directly: Image.open would try loaders that start programs, puts memory addresses into its
 # messages and reads the further pictures' index of an MPO, which can be broken where the first picture is not.
@@ -79,6 +80,11 @@ class Decoded:
     height: int
 
 
+def is_lasting(error: str | None) -> bool:
+    """Whether an error's text says something of the file that holds for every reader, so that nobody need read it again."""
+    return str(error).startswith("decode: ") and error != str(DecodeError(OUT_OF_MEMORY))
+
+
 def content_hash(data: bytes) -> str:
     """Return the SHA-256 of a file's bytes as 64 hexadecimal digits: the identity of an image."""
     return hashlib.sha256(data).hexdigest()
@@ -124,7 +130,7 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, min_side: int |
         if orientation in _TURNS:
             rgb = rgb.transpose(_TURNS[orientation])
     except MemoryError as error:
-        raise DecodeError("out of memory") from error
+        raise DecodeError(OUT_OF_MEMORY) from error
     if orientation >= _SIDEWAYS:
         width, height = height, width
     rgb.info.clear()  # or a later save would write the old profile beside the new colours

@@ -1,5 +1,6 @@
 """Vega-Lite figures as SVG text, for a light and a dark page."""
 
+import re
 from html import escape
 from typing import Any, Literal
 
@@ -13,6 +14,19 @@ PALETTE = {
 }
 
 
+# An SVG cannot hold these, and the renderer ends the whole process when it meets one.
+_NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def printable(value: Any) -> Any:
+    """The same data with texts that an SVG can show: what cannot be shown is replaced, in names and labels at any depth."""
+    if isinstance(value, str):
+        return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {printable(key): printable(part) for key, part in value.items()}
+    return [printable(part) for part in value] if isinstance(value, list) else value
+
+
 def to_svg(spec: Spec, theme: Theme, description: str) -> str:
     """Render a spec for a light or a dark page, on a transparent ground; the same spec gives the same text.
 
@@ -23,8 +37,8 @@ def to_svg(spec: Spec, theme: Theme, description: str) -> str:
     """
     import vl_convert
 
-    svg = vl_convert.vegalite_to_svg(spec, config=_config(theme))
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(description)}" ', 1)
+    svg = vl_convert.vegalite_to_svg(printable(spec), config=_config(theme))
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(printable(description))}" ', 1)
 
 
 def _config(theme: Theme) -> Spec:

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 from workflow_scripts.core.pages import Choice, Export, Page, build_page
 from workflow_scripts.core.step import StepError, report_counts, step
 from workflow_scripts.core.storage import open_storage
+from workflow_scripts.core.thumbnails import Thumbnails
 from workflow_scripts.people.list_objects import Sample
-from workflow_scripts.people.page_items import Thumbnails, write_items
+from workflow_scripts.people.page_items import write_items
 
 # Side by side on most keyboards.
 CHOICES = (Choice("1", "Person", "p", "rejected"), Choice("0", "No person", "o", "kept"), Choice("unsure", "Unsure", "i"))

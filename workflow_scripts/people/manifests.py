@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
+from workflow_scripts.core.csv_output import UnixEnds
 from workflow_scripts.core.step import atomic_text
 from workflow_scripts.core.storage import is_bucket, parse_location
 
@@ -61,21 +62,10 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any]]
         return dump_csv(handle, columns, rows)
 
 
-class _UnixEnds:
-    """Takes what a csv writer writes, line by line, and ends the lines with `\n`."""
-
-    def __init__(self, handle: IO[str]) -> None:
-        self._handle = handle
-
-    def write(self, line: str) -> int:
-        return self._handle.write(line.removesuffix("\r\n") + "\n")
-
-
 def dump_csv(handle: IO[str], columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> int:
     """Write rows to an open file, as `write_csv` does."""
     count = 0
-    # csv quotes what its line end contains, and every reader takes a bare \r for one too.
-    writer = csv.DictWriter(_UnixEnds(handle), list(columns), lineterminator="\r\n", quoting=csv.QUOTE_MINIMAL)
+    writer = csv.DictWriter(UnixEnds(handle), list(columns), lineterminator="\r\n")
     writer.writeheader()
     for row in rows:
         writer.writerow(row)

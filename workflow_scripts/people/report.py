@@ -7,9 +7,10 @@ from typing import Any
 from workflow_scripts.core.pages import Choice, Export, Number, Page, Panel, Role, Threshold, build_page
 from workflow_scripts.core.step import report_counts, step
 from workflow_scripts.core.storage import open_storage
+from workflow_scripts.core.thumbnails import Thumbnails
 from workflow_scripts.people import manifests
 from workflow_scripts.people.calibration_figures import TITLES, figures
-from workflow_scripts.people.page_items import BAND, TOO_CLOSE, Thumbnails, write_items
+from workflow_scripts.people.page_items import BAND, TOO_CLOSE, write_items
 
 ROLES: dict[str, Role] = {"kept": "kept", "removed": "rejected", "error": "error"}
 CHOICES = (Choice("keep", "Keep", "k", "kept"), Choice("remove", "Remove", "x", "rejected"))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from workflow_scripts.settings.base import Images, Strict
 from workflow_scripts.settings.demo import Demo
 from workflow_scripts.settings.people import People
+from workflow_scripts.settings.retrieval import Retrieval
 
 
 class Settings(Strict):
@@ -22,7 +23,7 @@ class Settings(Strict):
     )
     models_root: str = Field("resources/models", min_length=1, description="Fetched weights and the cards of all models.")
     reviews_root: str = Field(
-        "reviews", min_length=1, description="What people decided: {pipeline}/{run}/{step}.csv; read where it exists."
+        "reviews", min_length=1, description="What people decided: {pipeline}/{run or dataset}/{step}.csv; read where it exists."
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where models run. cuda without a GPU is an error.")
     watch_sources: bool = Field(
@@ -30,6 +31,7 @@ class Settings(Strict):
     )
     images: Images = Field(default_factory=lambda: Images(), description="How image files are decoded.")
     people: People = Field(default_factory=lambda: People(), description="Take images with people out of a set.")
+    retrieval: Retrieval = Field(default_factory=lambda: Retrieval(), description="Concept folders to a training set of hard comparisons.")
     demo: Demo = Field(default_factory=lambda: Demo(), description="Sample data, drawn by the workflow itself.")
 
 
@@ -48,16 +50,19 @@ def load(config: dict[str, Any]) -> Settings:
     except ValidationError as error:
         found = error.errors(include_url=False)
         # What is wrong with a default is wrong in every run that inherits it, and said once.
-        defaults = {
-            (details["loc"][0], details["loc"][2:], repr(details["input"])) for details in found if details["loc"][1:2] == ("defaults",)
-        }
+        defaults = {(details["loc"][0], details["loc"][2:], _mistake(details)) for details in found if details["loc"][1:2] == ("defaults",)}
         lines = dict.fromkeys(_explain(details) for details in found if not _is_inherited(details, defaults))
         raise SettingsError("The configuration cannot be used:\n" + "\n".join(f"  {line}" for line in lines)) from None
 
 
 def _is_inherited(details: Any, defaults: set[Any]) -> bool:
     location = details["loc"]
-    return location[1:2] == ("runs",) and (location[0], location[3:], repr(details["input"])) in defaults
+    return len(location) > 2 and location[1] != "defaults" and (location[0], location[3:], _mistake(details)) in defaults
+
+
+def _mistake(details: Any) -> str:
+    """What is wrong, the same for a default and for a run that inherits it among values of its own."""
+    return str(details["ctx"]["error"]) if details["type"] == "value_error" else repr(details["input"])
 
 
 def _explain(details: Any) -> str:

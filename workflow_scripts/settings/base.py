@@ -1,6 +1,7 @@
 """What the settings of every pipeline share: strictness, models, lists of excluded images."""
 
-from typing import Annotated, Literal
+import os
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,6 +16,29 @@ class Strict(BaseModel):
     """A settings group: unknown keys are errors, values are never coerced, instances do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+def inherit(values: Any, entries: str) -> Any:
+    """Give every entry of a pipeline's named collection (`runs`, `datasets`) the pipeline's defaults, under what it says itself."""
+    if not isinstance(values, dict) or not isinstance(values.get(entries), dict) or not isinstance(values.get("defaults", {}), dict):
+        return values
+    defaults = values.get("defaults", {})
+    return values | {entries: {name: merge(defaults, own) if isinstance(own, dict) else own for name, own in values[entries].items()}}
+
+
+def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """The overlay's values on the base's, group by group; a list replaces a list."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = merge(base[key], value) if both else value
+    return merged
+
+
+def lies_within(path: str, folder: str) -> bool:
+    """Whether a path is a folder or lies below it, links followed."""
+    path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return os.path.commonpath([path, folder]) == folder
 
 
 class ClipModel(Strict):

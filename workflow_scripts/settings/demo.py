@@ -11,6 +11,14 @@ class DemoPeople(Strict):
     images: int = Field(400, ge=20, description="How many scenes to draw; damaged and oddly named files come on top.")
 
 
+class DemoRetrieval(Strict):
+    """The drawn concept folders that the retrieval pipeline compares."""
+
+    images: int = Field(
+        10, ge=4, description="About how many scenes to draw of each concept; copies, damaged and oddly named files come on top."
+    )
+
+
 class Demo(Strict):
     """Sample data, drawn by the workflow itself."""
 
@@ -18,3 +26,4 @@ class Demo(Strict):
     results_root: str = Field("results/demo", min_length=1, description="Where the demo's summary and newly trained models go.")
     seed: int = Field(7, description="Another seed draws other scenes.")
     people: DemoPeople = Field(default_factory=lambda: DemoPeople(), description="The set for the people pipeline.")
+    retrieval: DemoRetrieval = Field(default_factory=lambda: DemoRetrieval(), description="The set for the retrieval pipeline.")

@@ -20,8 +20,8 @@ from workflow_scripts.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 110
-# One conda file a tool: the extras of pyproject.toml that stand in it. Every file has the light core, and reaches buckets.
-ENVIRONMENTS = {"core": ("s3",), "clip": ("clip", "s3")}
+# One conda file a tool: the extras of pyproject.toml that stand in it, beside the light core.
+ENVIRONMENTS = {"core": ("s3",), "clip": ("clip", "s3"), "hash": ("hash",), "hub": ("hub",)}
 
 
 def is_group(annotation: Any) -> TypeGuard[type[BaseModel]]:
@@ -47,24 +47,23 @@ def config_yaml() -> str:
         "# Every setting with its default. Do not edit: made from workflow_scripts/settings/.\n"
         "# Write what you change into a file of your own and give it with --configfile; it is laid over this one.\n"
     )
-    return head + "\n".join(_yaml_lines(Settings, 0)) + "\n"
+    return head + "\n".join(_yaml_lines(Settings(), 0)) + "\n"
 
 
-def _yaml_lines(model: type[BaseModel], depth: int, *, skip: frozenset[str] = frozenset()) -> list[str]:
+def _yaml_lines(group: BaseModel, depth: int) -> list[str]:
+    """The lines of a group; its values are those of the place where it stands, which need not be those of its class."""
     lines: list[str] = []
     pad = "  " * depth
-    for name, field in model.model_fields.items():
-        if name in skip:
-            continue
+    for name, field in type(group).model_fields.items():
         if depth == 0:
             lines.append("")
         lines += [f"{pad}# {line}" for line in textwrap.wrap(field.description or "", WIDTH - len(pad) - 2)]
         if is_group(field.annotation):
-            lines += [f"{pad}{name}:", *_yaml_lines(field.annotation, depth + 1)]
+            lines += [f"{pad}{name}:", *_yaml_lines(getattr(group, name), depth + 1)]
         elif entry := entry_group(field.annotation):
             lines += [f"{pad}{name}: {{}}", *_example(name, entry, depth)]
         else:
-            lines += _value_lines(name, default_of(field), pad)
+            lines += _value_lines(name, group.model_dump(mode="json")[name], pad)
     return lines
 
 
@@ -75,50 +74,51 @@ def _value_lines(name: str, value: Any, pad: str) -> list[str]:
 
 def _example(name: str, entry: type[BaseModel], depth: int) -> list[str]:
     """What an entry of a named collection has beyond the defaults, as a comment."""
-    lines = [f"{name}:", "  my-run:"]
+    lines = [f"{name}:", f"  my-{name.removesuffix('s')}:"]
     for field_name, field in own_fields(entry).items():
         value = "/data/photos" if field.is_required() else "null"
         lines += [f"    # {line}" for line in textwrap.wrap(field.description or "", WIDTH - 10)]
         lines.append(f"    {field_name}: {value}")
-    lines.append("    # and any of the defaults above that this run changes")
+    lines.append("    # and any of the defaults above that it changes")
     pad = "  " * depth
     return [f"{pad}# {line}" for line in lines]
 
 
 def default_of(field: FieldInfo) -> Any:
-    """A field's default as plain data."""
-    value = field.get_default(call_default_factory=True, validated_data={})
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    """A field's default as plain data; None where there is none."""
+    return None if field.is_required() else field.get_default(call_default_factory=True, validated_data={})
 
 
 def settings_table() -> str:
     """One row a setting: key, type, default, meaning."""
-    rows = ["| setting | type | default | meaning |", "|---|---|---|---|", *_table_rows(Settings, "")]
+    rows = ["| setting | type | default | meaning |", "|---|---|---|---|", *_table_rows(Settings(), "")]
     return "\n".join(rows)
 
 
-def _table_rows(model: type[BaseModel], prefix: str) -> list[str]:
+def _table_rows(group: BaseModel, prefix: str) -> list[str]:
     rows: list[str] = []
-    for name, field in model.model_fields.items():
+    for name, field in type(group).model_fields.items():
         key = f"{prefix}{name}"
         if is_group(field.annotation):
-            rows += _table_rows(field.annotation, f"{key}.")
+            rows += _table_rows(getattr(group, name), f"{key}.")
         elif entry := entry_group(field.annotation):
             rows.append(f"| `{key}` | named entries | none | {field.description} Each takes every default above, and: |")
-            rows += [_row(f"{key}.NAME.{own_name}", own_field) for own_name, own_field in own_fields(entry).items()]
+            rows += [_row(f"{key}.NAME.{own_name}", own_field, default_of(own_field)) for own_name, own_field in own_fields(entry).items()]
         else:
-            rows.append(_row(key, field))
+            rows.append(_row(key, field, group.model_dump(mode="json")[name]))
     return rows
 
 
-def _row(key: str, field: FieldInfo) -> str:
-    default = "required" if field.is_required() else f"`{json.dumps(default_of(field), ensure_ascii=False)}`"
+def _row(key: str, field: FieldInfo, value: Any) -> str:
+    default = "required" if field.is_required() else f"`{json.dumps(value, ensure_ascii=False)}`"
     return f"| `{key}` | {_type_name(field.annotation)} | {default} | {field.description} |"
 
 
 def _type_name(annotation: Any) -> str:
     if annotation is None or annotation is type(None):
         return "null"
+    if get_origin(annotation) is dict:
+        return "name: text"
     if get_origin(annotation) is list:
         return f"list of {_type_name(get_args(annotation)[0])}"
     if type(annotation).__name__ == "_LiteralGenericAlias":
@@ -165,7 +165,7 @@ def files() -> dict[Path, str]:
             "with `--configfile`: it is laid over [config.yaml](config.yaml). An unknown key, a wrong type or an impossible\n"
             "combination is refused before anything starts, with the key and what would be right. Editors take\n"
             "`schemas/config.schema.json`.\n\n"
-            "Runs (`people.runs`) start from the defaults of their pipeline and change what they name.\n\n"
+            "Runs and datasets (`people.runs`, `retrieval.datasets`) start from their pipeline's defaults and change what they name.\n\n"
             f"{settings_table()}\n"
         ),
     }

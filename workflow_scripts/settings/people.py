@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from workflow_scripts.core.storage import SCHEME, is_bucket, parse_location
-from workflow_scripts.settings.base import ClipModel, Exclude, Fraction, Slug, Store, Strict
+from workflow_scripts.settings.base import ClipModel, Exclude, Fraction, Slug, Store, Strict, inherit, lies_within
 
 DEFAULT_REGION = "us-east-1"
 POSITIVE = (
@@ -143,10 +143,7 @@ class People(Strict):
     @classmethod
     def _inherit(cls, values: Any) -> Any:
         """Runs start from the defaults."""
-        if isinstance(values, dict) and isinstance(values.get("runs"), dict) and isinstance(values.get("defaults", {}), dict):
-            runs = {name: merge(values.get("defaults", {}), run) if isinstance(run, dict) else run for name, run in values["runs"].items()}
-            values = values | {"runs": runs}
-        return values
+        return inherit(values, "runs")
 
     @model_validator(mode="after")
     def _places(self) -> "People":
@@ -169,18 +166,9 @@ class People(Strict):
                 both_read = where.endswith(".source") and other_where.endswith(".source")
                 if not both_read and overlap((place, run.endpoint_url), (other, other_run.endpoint_url)):
                     raise ValueError(f"{where} ({place}) and {other_where} ({other}) lie within each other; give each a place of its own")
-            if where.endswith(".source") and not is_bucket(place) and _inside(self.results_root, place):
+            if where.endswith(".source") and not is_bucket(place) and lies_within(self.results_root, place):
                 raise ValueError(f"{where} ({place}) holds results_root ({self.results_root}); results would be listed as sources")
         return self
-
-
-def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """The overlay's values on the base's, group by group; a list replaces a list."""
-    merged = dict(base)
-    for key, value in overlay.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = merge(base[key], value) if both else value
-    return merged
 
 
 def overlap(one: tuple[str, str | None], other: tuple[str, str | None]) -> bool:
@@ -189,12 +177,7 @@ def overlap(one: tuple[str, str | None], other: tuple[str, str | None]) -> bool:
     if is_bucket(place) != is_bucket(other_place):
         return False
     if not is_bucket(place):
-        return _inside(place, other_place) or _inside(other_place, place)
+        return lies_within(place, other_place) or lies_within(other_place, place)
     (bucket, prefix), (other_bucket, other_prefix) = parse_location(place), parse_location(other_place)
     same_bucket = (bucket, (endpoint or "").rstrip("/")) == (other_bucket, (other_endpoint or "").rstrip("/"))
     return same_bucket and (prefix.startswith(other_prefix) or other_prefix.startswith(prefix))
-
-
-def _inside(path: str, folder: str) -> bool:
-    path, folder = os.path.realpath(path), os.path.realpath(folder)
-    return os.path.commonpath([path, folder]) == folder

@@ -12,8 +12,9 @@ from workflow_scripts.core.pages import Choice, Export
 from workflow_scripts.core.pages.document import program, stylesheet
 from workflow_scripts.core.step import StepError
 from workflow_scripts.core.storage import FolderStorage
+from workflow_scripts.core.thumbnails import Thumbnails
 from workflow_scripts.people.labelling import build, describe, sample_items
-from workflow_scripts.people.page_items import Thumbnails, write_items
+from workflow_scripts.people.page_items import write_items
 
 KEYS = [f"album {number % 3}/{number:02}.png" for number in range(30)]
 BROKEN = [f"broken/{number}.png" for number in range(5)]

@@ -1,19 +1,16 @@
-"""people 07: the rows of a page, from manifests as the steps before write them; thumbnails from the cache or the source."""
+"""people 07: the rows of a page, from manifests as the steps before write them, and their pictures from a bucket."""
 
 import io
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from workflow_scripts.core.cache import ThumbnailCache
-from workflow_scripts.core.images import content_hash, largest_file
-from workflow_scripts.core.storage import FolderStorage, Item, StoreError, open_storage
+from workflow_scripts.core.images import content_hash
+from workflow_scripts.core.storage import open_storage
+from workflow_scripts.core.thumbnails import Thumbnails
 from workflow_scripts.people import manifests
-from workflow_scripts.people.page_items import BAND, SCHEMA, TOO_CLOSE, Thumbnails, write_items
+from workflow_scripts.people.page_items import BAND, SCHEMA, TOO_CLOSE, write_items
 
 ODD = [
     "a, b.jpg",
@@ -198,146 +195,9 @@ def fill(run, rows):
 # ---- thumbnails ----
 
 
-@pytest.fixture
-def thumbnails(run):
-    return Thumbnails(run.root / "cache", FolderStorage(run.source), 10_000_000)
-
-
-def asked(run, key):
-    return f"{run.sha256(key)} {key}"
-
-
-def size_of(data):
-    image = Image.open(io.BytesIO(data))
-    return image.format, image.size
-
-
-def test_a_thumbnail_is_made_from_the_source_and_kept(run, thumbnails, monkeypatch):
-    run.put("a b.jpg", data=picture())
-    made = thumbnails(asked(run, "a b.jpg"))
-    assert size_of(made) == ("JPEG", (160, 120))
-    assert np.abs(np.array(Image.open(io.BytesIO(made)).convert("RGB")).astype(int) - (200, 30, 30)).max() < 6
-    assert thumbnails.made == 1
-    thumbnails.flush()
-    monkeypatch.setattr(FolderStorage, "find", lambda *_: pytest.fail("asked for again"))
-    again = Thumbnails(run.root / "cache", FolderStorage(run.source), 10_000_000)
-    assert again(asked(run, "a b.jpg")) == made
-    assert again.made == 0
-
-
-def test_a_thumbnail_is_made_once_for_all_copies_of_an_image(run, thumbnails):
-    for key in ("a.jpg", "b.jpg"):
-        run.put(key, data=picture())
-    assert thumbnails(asked(run, "a.jpg")) == thumbnails(asked(run, "b.jpg"))
-    assert thumbnails.made == 1
-
-
-def test_a_thumbnail_in_the_cache_needs_no_source(run):
-    cache = ThumbnailCache(run.root / "cache")
-    cache.add("ab" * 32, b"a small picture")
-    cache.flush()
-    found = Thumbnails(run.root / "cache", FolderStorage(run.source / "gone"), 1)
-    assert found("ab" * 32 + " any name.jpg") == b"a small picture"
-
-
-def test_without_a_flush_nothing_is_kept(run, thumbnails):
-    run.put("a.jpg", data=picture())
-    thumbnails(asked(run, "a.jpg"))
-    assert not (run.root / "cache").exists()
-    thumbnails.flush()
-    assert ThumbnailCache(run.root / "cache").get(run.sha256("a.jpg"))
-
-
-def none(thumbnails, image):
-    assert thumbnails(image) is None
-    assert thumbnails.made == 0
-    thumbnails.flush()
-    return True
-
-
-def test_an_image_that_was_replaced_has_no_thumbnail(run, thumbnails):
-    run.put("a.jpg", data=picture())
-    before = asked(run, "a.jpg")
-    run.put("a.jpg", data=picture((0, 0, 255)))
-    assert none(thumbnails, before)
-
-
-def test_an_image_that_is_gone_has_no_thumbnail(run, thumbnails):
-    assert none(thumbnails, "ab" * 32 + " gone.jpg")
-
-
-@pytest.mark.parametrize("data", [b"no picture", picture()[:300], b""])
-def test_what_cannot_be_decoded_has_no_thumbnail(run, thumbnails, data):
-    run.put("a.jpg", data=data)
-    assert none(thumbnails, asked(run, "a.jpg"))
-
-
-def test_an_image_of_too_many_pixels_has_no_thumbnail(run):
-    run.put("a.jpg", data=picture(size=(400, 300)))
-    run.put("b.jpg", data=picture(size=(400, 299)))
-    few = Thumbnails(run.root / "cache", FolderStorage(run.source), 400 * 299)
-    assert none(few, asked(run, "a.jpg"))
-    assert few(asked(run, "b.jpg"))
-
-
-@pytest.mark.parametrize(("more", "reads"), [(0, 1), (1, 0)])
-def test_a_file_too_large_to_be_such_an_image_is_not_read(run, monkeypatch, more, reads):
-    run.put("a.jpg", data=picture())
-    tried = []
-    monkeypatch.setattr(FolderStorage, "find", lambda self, key: Item(key, largest_file(1000) + more, "e", "t"))
-    monkeypatch.setattr(FolderStorage, "read", lambda self, item: tried.append(item.key) or b"")
-    assert none(Thumbnails(run.root / "cache", FolderStorage(run.source), 1000), asked(run, "a.jpg"))
-    assert len(tried) == reads
-
-
-def test_an_image_that_cannot_be_read_has_no_thumbnail(run, thumbnails, open_folder, without_privileges):
-    path = open_folder / "a.jpg"
-    path.write_bytes(picture())
-    path.chmod(0)
-    found = Thumbnails(run.root / "cache", FolderStorage(open_folder), 10_000_000)
-    with without_privileges():
-        assert found(f"{content_hash(picture())} a.jpg") is None
-
-
-def test_a_store_that_fails_ends_the_page(run, thumbnails, monkeypatch):
-    def find(self, key):
-        raise StoreError("the store does not answer")
-
-    monkeypatch.setattr(FolderStorage, "find", find)
-    with pytest.raises(StoreError):
-        thumbnails("ab" * 32 + " a.jpg")
-
-
 def test_images_of_a_bucket_have_thumbnails(in_bucket):
     in_bucket.put("a b/é.png", data=picture(kind="PNG"))
     found = Thumbnails(in_bucket.root / "cache", open_storage("s3://bucket/in/", in_bucket.settings["store"]), 10_000_000)
-    assert size_of(found(asked(in_bucket, "in/a b/é.png"))) == ("JPEG", (160, 120))
+    image = Image.open(io.BytesIO(found(f"{in_bucket.sha256('in/a b/é.png')} in/a b/é.png")))
+    assert (image.format, image.size) == ("JPEG", (160, 120))
     assert found("ab" * 32 + " in/gone.jpg") is None
-
-
-def test_many_threads_make_every_thumbnail_and_lose_none(run, thumbnails, monkeypatch):
-    keys = [f"{number:02}.jpg" for number in range(24)]
-    for number, key in enumerate(keys):
-        run.put(key, data=picture((10 * number, 255 - 10 * number, 0), (80, 60)))
-    inside, most = 0, 0
-    plain, guard = ThumbnailCache.add, threading.Lock()
-
-    def add(self, sha256, value):
-        nonlocal inside, most
-        with guard:
-            inside += 1
-            most = max(most, inside)
-        threading.Event().wait(0.001)
-        plain(self, sha256, value)
-        with guard:
-            inside -= 1
-
-    monkeypatch.setattr(ThumbnailCache, "add", add)
-    with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(thumbnails, [asked(run, key) for key in keys]))
-    assert most == 1, "one thread adds at a time"
-    assert thumbnails.made == 24
-    assert len(set(made)) == 24
-    thumbnails.flush()
-    cache = ThumbnailCache(run.root / "cache")
-    assert [cache.get(run.sha256(key)) for key in keys] == made

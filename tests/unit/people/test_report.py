@@ -10,10 +10,10 @@ from PIL import Image
 
 from workflow_scripts.core.pages import Choice, Export, Number, Threshold
 from workflow_scripts.core.storage import FolderStorage
+from workflow_scripts.core.thumbnails import Thumbnails
 from workflow_scripts.people import manifests
 from workflow_scripts.people.calibrate import calibrate
 from workflow_scripts.people.calibration_figures import TITLES
-from workflow_scripts.people.page_items import Thumbnails
 from workflow_scripts.people.report import build, calibration_panels, describe
 
 TOTALS = {"listed": 9, "not_sampled": 0, "excluded": 0, "skipped": 0, "scanned": 9, "removed": 4, "kept": 4, "errors": 1}

@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel
 
 from workflow_scripts.settings import Settings, SettingsError, generate, load
-from workflow_scripts.settings.people import merge
+from workflow_scripts.settings.base import merge
 
 HINT = " (values after --config are text: put it into a file and use --configfile)"
 

@@ -35,9 +35,9 @@ def build_page(
         page: what to say and to offer.
         table: Parquet file or Arrow table, a row an item: `id` (content sha256; null where nobody could read it), `name`
             (unique), `outcome`, `reason` (of errors: the text), `link` (of the original, may be empty), `images` (up to three
-            keys for `thumbnail`), the number columns that the page names. Optional: `links` (of all images of a row), `tags`,
-            `boxes` (image, x0, y0, x1, y1 as parts of width and height, label), `decision` (that a person made before), `fixed`
-            (thresholds do not decide about this row).
+            keys for `thumbnail`), the number columns that the page names. Optional: `label` (stands under the pictures in place of
+            the last part of the name), `links` (of all images of a row), `tags`, `boxes` (image, x0, y0, x1, y1 as parts of width
+            and height, label), `decision` (that a person made before), `fixed` (thresholds do not decide about this row).
         output: folder, which appears whole or not at all.
         thumbnail: gives the picture of a key as JPEG, PNG or WebP, or None; called from threads, only for what is shown.
         max_items: more rows than that are sampled; counts, histograms and what a threshold would change stay complete.
@@ -97,17 +97,19 @@ def _assign(scanned: Scan, page: Page, shown: Indices, images: list[list[Any]], 
 
     What is looked at together is packed together: by the first threshold's number, since views and the slider go along it.
     """
-    distinct = len({key for row in images for key in row if key is not None})
-    wanted = shown
-    if distinct > limit:
-        wanted = sample(scanned, page, limit * len(shown) // distinct, among=shown)
-    order = np.searchsorted(shown, wanted)
-    if page.thresholds and not page.blind:
-        order = order[np.argsort(scanned.numbers[page.thresholds[0].column][wanted], kind="stable")]
+    # Items of a sample share fewer pictures than all items do: it shrinks until the pictures of its items fit in, all of each.
+    wanted, before = shown, shown[:0]
+    while (keys := len({key for place in np.searchsorted(shown, wanted) for key in images[place]} - {None})) > limit:
+        before = wanted
+        wanted = sample(scanned, page, min(len(wanted) - 1, limit * len(wanted) // keys), among=shown)
     number: dict[str, int] = {}
-    for item in order.tolist():
-        for key in images[item]:
-            if key is not None and len(number) < limit:
-                number.setdefault(key, len(number))
+    for rows in (wanted, before):
+        order = np.searchsorted(shown, rows)
+        if page.thresholds and not page.blind:
+            order = order[np.argsort(scanned.numbers[page.thresholds[0].column][rows], kind="stable")]
+        for item in order.tolist():
+            for key in images[item]:
+                if key is not None and len(number) < limit:
+                    number.setdefault(key, len(number))
     places = [[number.get(key, payload.NOT_SHOWN) for key in row if key is not None] for row in images]
     return list(number), places

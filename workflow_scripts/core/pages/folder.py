@@ -12,19 +12,25 @@ import psutil
 
 from workflow_scripts.core.step import StepError, check_not_orphaned
 
-# What a page consists of; Snakemake adds its timestamp.
-PARTS = frozenset({"index.html", "page.css", "page.js", "data.js", "sheets", "files", ".snakemake_timestamp"})
+TIMESTAMP = ".snakemake_timestamp"  # Snakemake adds it to every folder that is an output
+# What a page consists of.
+PARTS = frozenset({"index.html", "page.css", "page.js", "data.js", "sheets", "files", TIMESTAMP})
 
 
 @contextmanager
-def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+def new_folder(path: str | os.PathLike[str], parts: frozenset[str] = PARTS, kind: str = "page") -> Iterator[Path]:
     """Give a folder beside `path` to fill; it takes the place of `path` when the body ends well, else it goes.
 
+    Args:
+        path: the output.
+        parts: names of what such a folder consists of.
+        kind: what such a folder is called.
+
     Raises:
-        StepError: what stands at `path` is no page, so it may hold something that nobody can make again.
+        StepError: what stands at `path` is none of its kind, so it may hold something that nobody can make again.
     """
     target = Path(os.path.realpath(path))
-    check_replaceable(target)
+    check_replaceable(target, parts, kind)
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target)
     own = f".{target.name[:100]}.{socket.gethostname()}.{os.getpid()}"
@@ -33,7 +39,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield partial
         check_not_orphaned()
-        check_replaceable(target)
+        check_replaceable(target, parts, kind)
         if target.exists():
             target.rename(old)
         try:
@@ -47,15 +53,15 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(rest, ignore_errors=True)
 
 
-def check_replaceable(target: Path) -> None:
-    """Refuse a place where something other than a page stands."""
+def check_replaceable(target: Path, parts: frozenset[str] = PARTS, kind: str = "page") -> None:
+    """Refuse a place where something other than a folder of this kind stands."""
     if not os.path.lexists(target):
         return
     if not target.is_dir():
-        raise StepError(f"{target}: is no folder; a page is one. Move it away, or choose another place")
-    foreign = sorted(entry.name for entry in os.scandir(target) if entry.name not in PARTS)
+        raise StepError(f"{target}: is no folder; a {kind} is one. Move it away, or choose another place")
+    foreign = sorted(entry.name for entry in os.scandir(target) if entry.name not in parts)
     if foreign:
-        raise StepError(f"{target}: holds {', '.join(foreign[:5])}, which is no part of a page. Move it away, or choose another place")
+        raise StepError(f"{target}: holds {', '.join(foreign[:5])}, which is no part of a {kind}. Move it away, or choose another place")
 
 
 def _sweep(target: Path) -> None:

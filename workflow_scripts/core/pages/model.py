@@ -138,7 +138,8 @@ class Page:
             labels are not biased.
         captions: what the first, second and third image of a row are.
         move: folder that names are relative to, and folder to move rejected files to: the page then offers `mv` lines.
-        notes: plain sentences for the top.
+        warnings: plain sentences for the top, to be heeded before anything else.
+        notes: further ones.
         panels: fold-out parts.
     """
 
@@ -153,6 +154,7 @@ class Page:
     blind: bool = False
     captions: tuple[str, ...] = ()
     move: tuple[str, str] | None = None
+    warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     panels: tuple[Panel, ...] = ()
 

@@ -79,6 +79,7 @@ def items(scanned: Scan, page: Page, table: Table, shown: Indices, taken: pa.Tab
         "open": decidable.astype(int).tolist(),
         "random": random_ranks(scanned, shown),
         "links": _links(taken),
+        "label": _dictionary(taken["label"]) if "label" in table else None,
         "tags": _dictionary_of_lists(taken["tags"]) if "tags" in table else None,
         "boxes": _boxes(taken["boxes"]) if "boxes" in table else None,
         "decision": _dictionary(taken["decision"]) if "decision" in table else None,

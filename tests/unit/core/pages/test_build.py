@@ -114,14 +114,17 @@ def test_a_name_that_stands_there_twice_is_named(tmp_path, kit, rows, page):
 def test_hostile_text_is_data_only(tmp_path, kit, page):
     row = {"id": HOSTILE, "name": HOSTILE, "outcome": HOSTILE, "reason": HOSTILE, "link": HOSTILE, "images": [HOSTILE], "prob": 0.1}
     row |= {"tags": [HOSTILE], "decision": HOSTILE, "boxes": [{"image": 0, "x0": 0.0, "y0": 0.0, "x1": 1.0, "y1": 1.0, "label": HOSTILE}]}
+    row["label"] = f"label {HOSTILE}"
     panel = Panel(HOSTILE, (HOSTILE,), "<svg/>", "<svg/>", HOSTILE, (HOSTILE,), ((HOSTILE,),))
-    page = replace(page, page_id=HOSTILE, title=HOSTILE, look_for=HOSTILE, notes=(HOSTILE,), panels=(panel,), captions=(HOSTILE,))
+    page = replace(page, page_id=HOSTILE, title=HOSTILE, look_for=HOSTILE, panels=(panel,), captions=(HOSTILE,))
+    page = replace(page, warnings=(HOSTILE,), notes=(HOSTILE,))
     build_page(page, kit.table([row]), tmp_path / "page", lambda key: kit.picture(key, (9, 9)))
     text = (tmp_path / "page/data.js").read_text(encoding="utf-8")
     assert not set("<>&\u2028\u2029") & set(text)
     assert text.count("\n") == 1, "one statement, one line"
     data = kit.data(tmp_path / "page")
     assert data["items"]["name"] == [HOSTILE]
+    assert data["items"]["label"] == {"values": [f"label {HOSTILE}"], "codes": [0]}
     assert data["items"]["tags"]["values"] == [HOSTILE]
     assert data["items"]["links"]["prefix"] + data["items"]["links"]["rest"][0] == HOSTILE
     assert data["page"]["id"] == HOSTILE
@@ -133,7 +136,7 @@ def test_hostile_text_is_data_only(tmp_path, kit, page):
         "files/figure-1-dark.svg",
     ]
     assert not [name for _, attributes in tags.found for name in attributes if name.startswith("on") or name == "style"]
-    assert tags.text.count(HOSTILE) == 8, "title twice, what to look for, note, and the panel's title, text, header and row"
+    assert tags.text.count(HOSTILE) == 9, "title twice, what to look for, warning, note, and the panel's title, text, header and row"
 
 
 def test_the_policy_allows_no_network_and_nothing_inline(tmp_path, kit, rows, page):
@@ -265,3 +268,19 @@ def test_a_page_without_thresholds_numbers_or_choices_is_a_page(tmp_path, kit, r
     assert data["outcomes"][2] == ["errors", "other"], "an outcome that the page does not name"
     assert data["items"]["numbers"] == {}
     assert '<footer id="bar"' not in (tmp_path / "page/index.html").read_text()
+
+
+@pytest.mark.parametrize("limit", [0, 2, 10, 100, 550, 4000])
+def test_where_thumbnails_are_limited_the_items_that_matter_most_have_all_of_theirs(tmp_path, kit, page, limit):
+    """Rows that share pictures in threes: a sample of them shares hardly any, so that its pictures are more than its part of all."""
+    rows = [row for row in kit.rows(1200) if row["outcome"] != "errors"]
+    for place, row in enumerate(rows):
+        row["images"] = [f"query {place // 3}", f"positive {place // 3}", f"negative {place * 7 % 400}"]
+    page = replace(page, thresholds=(replace(page.thresholds[0], value=1.0),), captions=("query", "positive", "negative"))
+    counts = build_page(page, kit.table(rows), tmp_path / "page", lambda key: kit.picture(key, (8, 8)), max_thumbnails=limit)
+    assert counts["thumbnails"] == min(limit, len({key for row in rows for key in row["images"]}))
+    data = kit.data(tmp_path / "page")
+    complete = [places.count(-1) == 0 for places in data["pictures"]["items"]]
+    nearest = sorted(range(len(rows)), key=lambda item: -data["items"]["numbers"]["prob"][item])
+    assert all(complete[item] for item in nearest[: limit // 10])
+    assert sum(complete) >= limit // 4

@@ -54,15 +54,19 @@ function badges(item) {
   return found;
 }
 
+/** Errors have a text instead of numbers; so has what got none where others have them. */
+function wordsOf(item, roomy) {
+  const { numbers } = data.page;
+  const without = numbers.length > 0 && numbers.every(({ column }) => Number.isNaN(data.numbers.get(column)[item]));
+  return without || data.roles[data.outcome[item]] === "error" ? reasonOf(item) : factsOf(item, roomy);
+}
+
 /** The number that the list is sorted by, or the first; all where there is room. */
 function factsOf(item, roomy) {
   const { numbers } = data.page;
   const shown = roomy ? numbers : [numbers.find(({ column }) => view.sort === `number ${column}`) ?? numbers[0]].filter(Boolean);
   return shown.map((number) => `${number.label} ${numberText(number, item)}`).join(" · ");
 }
-
-/** The last part of a name: folders are the same for many items. */
-const shortName = (name) => name.slice(name.lastIndexOf("/") + 1) || name;
 
 /** A cell that can show one item after another. */
 function makeCell() {
@@ -84,9 +88,9 @@ function showInCell(cell, item, place, shape) {
     cell.drawn = drawn;
     cell.item = item;
     drawPictures(parts.pictures, item, shape);
-    parts.name.textContent = shape.list ? data.names[item] : shortName(data.names[item]);
+    parts.name.textContent = shape.list ? data.names[item] : shortName(item);
     node.title = data.names[item];
-    parts.facts.textContent = data.roles[data.outcome[item]] === "error" ? reasonOf(item) : factsOf(item, shape.list || size === "large");
+    parts.facts.textContent = wordsOf(item, shape.list || size === "large");
   }
   const state = `${place} ${view.list.length} ${now[item]} ${changed[item]} ${decided[item]} ${item === current} ${selected.has(item)}`;
   if (cell.state === `${item} ${state}`) return;

@@ -20,6 +20,7 @@ function readData(raw) {
     movable: Uint8Array.from(items.movable ?? zeros()),
     person: Uint8Array.from(items.person ?? zeros()),
     numbers: new Map(Object.entries(items.numbers ?? {}).map(([name, values]) => [name, Float64Array.from(values, (value) => value ?? NaN)])),
+    label: items.label,
     tags: items.tags,
     boxes: items.boxes,
     links: items.links,
@@ -30,6 +31,11 @@ function readData(raw) {
 }
 
 const reasonOf = (item) => (data.reason ? data.reason.values[data.reason.codes[item]] : "");
+/** What stands under an item's pictures: its label, or else the last part of its name; folders are the same for many items. */
+const shortName = (item) => {
+  const name = data.names[item];
+  return (data.label && data.label.values[data.label.codes[item]]) || name.slice(name.lastIndexOf("/") + 1) || name;
+};
 const tagsOf = (item) => (data.tags ? data.tags.codes[item].map((code) => data.tags.values[code]) : []);
 const boxesOf = (item, image) => (data.boxes ? data.boxes[item].filter((box) => box[0] === image) : []);
 const numberText = (number, item) => {

@@ -108,14 +108,13 @@ function drawCell(place, shift) {
 function scrollToItem(item) {
   const place = places[item] ?? -1;
   if (place < 0) return;
-  const { top, factor } = sight();
+  const { factor } = sight();
   const start = gallery.getBoundingClientRect().top;
   const y = Math.floor(place / shape.columns) * shape.row;
-  const onScreen = y - top + Math.max(0, start);
   const { upper, lower } = windowEdges();
   let wanted; // pixels of the list above the window's edge
-  if (onScreen < upper) wanted = y - upper - GAP;
-  else if (onScreen + shape.row > lower) wanted = y + shape.row - lower + GAP;
+  if (onScreen(place) < upper) wanted = y - upper - GAP;
+  else if (onScreen(place) + shape.row > lower) wanted = y + shape.row - lower + GAP;
   else return;
   scrollTo({ top: scrollY + start + (wanted > 0 ? wanted / factor : wanted), behavior: "instant" });
 }
@@ -125,11 +124,17 @@ function windowEdges() {
   return { upper: Math.max(0, byId("toolbar").getBoundingClientRect().bottom), lower: innerHeight - (byId("bar")?.offsetHeight ?? 0) };
 }
 
+/** Where in the window the top of a cell is, in pixels, whether it is drawn yet or not: keys may come faster than the page draws. */
+function onScreen(place) {
+  return Math.floor(place / shape.columns) * shape.row - sight().top + Math.max(0, gallery.getBoundingClientRect().top);
+}
+
 /** Whether a person can see an item, at least in part. */
 function inSight(item) {
-  const box = cells.get(places[item])?.node.getBoundingClientRect();
+  if (places[item] < 0) return false;
   const { upper, lower } = windowEdges();
-  return Boolean(box) && box.bottom > upper && box.top < lower;
+  const top = onScreen(places[item]);
+  return top + shape.row - GAP > upper && top < lower;
 }
 
 function scrollToTop() {

@@ -1,4 +1,4 @@
-"""Demo: how well every pipeline did against the truth that the drawings came with."""
+"""Demo: how well the people pipeline did against the truth that the drawings came with."""
 
 import csv
 import re
@@ -7,6 +7,7 @@ from typing import Any
 
 from workflow_scripts.core.step import atomic_text, log, step
 from workflow_scripts.core.storage import Storage, open_storage
+from workflow_scripts.demo import NOTE
 from workflow_scripts.people import manifests
 
 
@@ -71,8 +72,7 @@ if job := globals().get("snakemake"):
     with step(job.log[0]):
         run = Path(job.input.merged).parents[2]
         results = people_results(run / "05_merge/aggregate", Path(job.input.truth), open_storage(job.params.people["source"]))
-        text = people_text(results, embedding_rate(Path(job.params.logs)), run, job.params.people)
-        text += "The images and the model are toys drawn and trained here: they prove the workflow, not accuracy on photographs.\n"
+        text = people_text(results, embedding_rate(Path(job.params.logs)), run, job.params.people) + NOTE
         log.info("%s", text)
         with atomic_text(job.output[0]) as report:
             report.write(text)

@@ -1,0 +1,1 @@
+"""The `retrieval` pipeline: concept folders to a training set of hard comparisons."""

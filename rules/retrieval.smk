@@ -172,7 +172,9 @@ rule retrieval_05_combine:
     params:
         combine=lambda wc: tracked(
             DATASETS[wc.dataset],
+            "data_root",
             "negative_pool",
+            "relative",
             "stratified",
             k=int(wc.k),
             num_samples=None if wc.samples == "all" else int(wc.samples),

@@ -62,6 +62,8 @@ rule retrieval_07_report:
         ),
         images=f"{RETRIEVAL}/{{dataset}}/01_catalog/images.parquet",
         splits=f"{RETRIEVAL}/{{dataset}}/02_splits/seed_{{seed}}/train_val_combined_metadata_seed_{{seed}}.json",
+        # Named by concept_frac, as its metadata is not: another fraction then makes both anew.
+        train=lambda wc: f"{RETRIEVAL}/{wc.dataset}/{retrieval_params.training_split(DATASETS[wc.dataset], wc.seed)}",
     output:
         report(
             directory(f"{RETRIEVAL}/{{dataset}}/07_report/seed_{{seed}}_K_{{k}}"),

@@ -22,7 +22,7 @@ for number, (prefix, sizes) in enumerate(sorted(set(SUBSETS.values()))):
         name:
             f"retrieval_08_subset_{number}"
         input:
-            lambda wc: f"{RETRIEVAL}/{wc.dataset}/02_splits/seed_{wc.seed}/train_combined_concepts_subset_{DATASETS[wc.dataset].percent}.json",
+            lambda wc: f"{RETRIEVAL}/{wc.dataset}/{retrieval_params.training_split(DATASETS[wc.dataset], wc.seed)}",
         output:
             metadata=f"{RETRIEVAL}/{{dataset}}/08_subset/seed_{{seed}}/{prefix}_metadata.json",
             sets=expand(

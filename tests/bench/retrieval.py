@@ -65,6 +65,7 @@ def draw(images: int, concepts: int) -> Gallery:
         concepts=[("all", f"{number:06d}") for number in range(concepts)],
         bounds=bounds,
         paths=[f"all/concept/{number:08d}.jpg" for number in range(images)],
+        names=[f"all/concept/{number:08d}.jpg" for number in range(images)],
         contents=[f"{number:064x}" for number in range(images)],
         phashes=rng.integers(0, 1 << 64, images, dtype=np.uint64),
         vectors=vectors,

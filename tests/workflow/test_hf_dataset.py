@@ -83,7 +83,9 @@ def start(
     home = cwd / "home"
     home.mkdir(exist_ok=True)
     files = {"records": str(sample.records_file), "inventories": list(map(str, sample.inventories)), "template": template or []}
-    job = {"input": files, "params": {"dataset": sample.settings(**changes)}, "output": output, "log": str(cwd / "step.log")}
+    settings = sample.settings(**changes)
+    params = {"algorithm": settings.pop("algorithm"), "dataset": settings}
+    job = {"input": files, "params": params, "output": output, "log": str(cwd / "step.log")}
     hidden = ("HF_", "XDG_", "HUGGINGFACE")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)} | {"HOME": str(home)}
     command = [sys.executable, "-c", STARTER, str(REPO), json.dumps(job)]
@@ -185,7 +187,8 @@ def test_two_runs_give_the_same_bytes(tmp_path: Path, variant: str, monkeypatch:
         work = sample.root
         monkeypatch.setenv("PYTHONHASHSEED", seed)
         done = start(sample, f"{place}/things_K_3", work, variant=variant)
-        assert "done: rows=24 images=" in done.stderr
+        assert f"done: rows=24 images={24 if variant == 'speaker' else 48} bytes=" in done.stderr
+        assert "split" not in done.stderr, "no progress bar but the step's own"
         trees.append(tree(work / place / "things_K_3"))
         assert [path.name for path in (work / place).iterdir()] == ["things_K_3"]
     assert trees[0] == trees[1]
@@ -212,8 +215,12 @@ def test_changed_records_at_the_same_path_change_the_rows(sample: Sample) -> Non
 
 @pytest.mark.parametrize("change", ["records", "image", "problem", "seed", "variant", "algorithm", "nothing"])
 def test_the_fingerprint_follows_the_content(sample: Sample, change: str) -> None:
+    template, output = sample.root / "mine.jinja", sample.root / "out/things"
+    template.write_text("Which {{ category }}?")
+
     def fingerprint(**changes: object) -> str:
-        return json.loads((build(sample, **changes) / "train/state.json").read_text())["_fingerprint"]
+        hf_dataset.build(sample.records_file, sample.inventories, template, sample.settings(**changes), output)
+        return json.loads((output / "train/state.json").read_text())["_fingerprint"]
 
     before = fingerprint()
     assert re.fullmatch(r"[0-9a-f]{16}", before)
@@ -225,6 +232,17 @@ def test_the_fingerprint_follows_the_content(sample: Sample, change: str) -> Non
     settings = {"problem": {"category_names": {"dog": "hound"}}, "seed": {"seed": 5}, "variant": {"variant": "listener"}}
     after = fingerprint(**(settings | {"algorithm": {"algorithm": 2}}).get(change, {}))
     assert (after == before) == (change == "nothing")
+
+
+def test_the_cache_is_the_jobs_own_and_known_by_content(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, original = [], datasets.Dataset.from_generator
+    monkeypatch.setattr(datasets.Dataset, "from_generator", lambda *given, **named: seen.append(named) or original(*given, **named))
+    folder = build(sample)
+    (named,) = seen
+    assert named["fingerprint"] == json.loads((folder / "train/state.json").read_text())["_fingerprint"]
+    assert named["gen_kwargs"]["records_sha256"] == hashlib.sha256((sample.root / "records.json").read_bytes()).hexdigest()
+    assert Path(named["cache_dir"]).parents[1] == folder.parent
+    assert not Path(named["cache_dir"]).parent.exists()
 
 
 # ---- whole or not at all ----

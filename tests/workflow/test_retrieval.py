@@ -271,7 +271,7 @@ def test_bad_input_is_named(project: Project, tmp_path: Path) -> None:
         project.config = before
         project.write_config()
         assert done.returncode
-        assert "Traceback" not in done.stdout
+        assert "Traceback (most recent call last)" not in done.stdout
         return done.stdout
 
     assert "there is no cat in photos; it has" in said("retrieval", "-n", categories=["mug", "cat"])

@@ -8,13 +8,12 @@ whatever order it adds, in blocks or in threads, with or without fused multiply-
 Norms are near 1, not 1: a vector was normalised before it was rounded to float16. The product is the cosine within about 1e-4.
 """
 
-import importlib
 import math
-from contextlib import AbstractContextManager, nullcontext
-from importlib.util import find_spec
+from contextlib import AbstractContextManager
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from workflow_scripts.core.embeddings import Vectors
 
@@ -67,11 +66,8 @@ def written(cosine: float) -> float:
 
 
 def blas_threads(threads: int) -> AbstractContextManager[object]:
-    """A context in which BLAS uses so many threads, where threadpoolctl is installed; elsewhere it does as it likes.
+    """A context in which BLAS uses so many threads.
 
     Who works in threads of their own on small blocks wants 1: BLAS threads that wait for each other cost more than they give.
     """
-    if find_spec("threadpoolctl") is None:
-        return nullcontext()
-    limited: AbstractContextManager[object] = importlib.import_module("threadpoolctl").threadpool_limits(threads, user_api="blas")
-    return limited
+    return threadpool_limits(threads, user_api="blas")

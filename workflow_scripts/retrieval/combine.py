@@ -8,6 +8,7 @@ from typing import Any
 
 from workflow_scripts.core.seeded import rank
 from workflow_scripts.core.step import StepError, atomic_text, log, report_counts, step
+from workflow_scripts.retrieval.params import below_root
 from workflow_scripts.retrieval.records import Record, read_records, write_records
 
 
@@ -35,8 +36,9 @@ def choose(files: dict[str, Path], settings: dict[str, Any]) -> dict[str, set[in
     """
     if settings["num_samples"] is None:
         return None
+    seed, root = settings["seed"], (settings["data_root"], settings["relative"])
     ranks = {
-        category: [(rank(settings["seed"], category, record.query_path), number) for number, record in enumerate(read_records(path))]
+        category: [(rank(seed, category, below_root(*root, record.query_path)), number) for number, record in enumerate(read_records(path))]
         for category, path in files.items()
     }
     if settings["stratified"]:
@@ -54,7 +56,7 @@ def combine(files: dict[str, Path], settings: dict[str, Any], output: Path, meta
 
     Args:
         files: records of each category.
-        settings: `k`, `negative_pool`, `num_samples`, `seed`, `stratified`.
+        settings: `data_root`, `k`, `negative_pool`, `num_samples`, `relative`, `seed`, `stratified`.
         output: the combined records.
         metadata: JSON.
 

@@ -79,12 +79,12 @@ class Lottery:
 
     def _positive(self, query: int) -> Draws:
         members = self._gallery.images_of(int(self._owners[query]))
-        for place in permutation(len(members), self._seed, self._gallery.paths[query], "positive"):
+        for place in permutation(len(members), self._seed, self._gallery.names[query], "positive"):
             if members[place] != query:
                 yield members[place]
 
     def _negatives(self, query: int, pools: Sequence[Ints], chosen: Chosen) -> Draws:
-        parts = self._seed, self._gallery.paths[query]
+        parts = self._seed, self._gallery.names[query]
         for number, pool in enumerate(pools):
             for place in permutation(len(pool), *parts, "concept", number):
                 concept = int(pool[place])

@@ -14,7 +14,7 @@ from workflow_scripts.core.cosine import first_not_unit
 from workflow_scripts.core.embeddings import Vectors, iter_vectors, table_metadata
 from workflow_scripts.core.step import StepError
 from workflow_scripts.retrieval.catalog_file import Catalog
-from workflow_scripts.retrieval.params import catalog_path
+from workflow_scripts.retrieval.params import below_root, catalog_path
 
 Ints = npt.NDArray[np.int64]
 _BATCH = 16_384  # rows of a table that are read at once
@@ -31,6 +31,7 @@ class Gallery:
         concepts: (category, concept) of each concept [c] that has an image here.
         bounds: the images of concept i are bounds[i] to bounds[i + 1] - 1 [c + 1].
         paths: of the images, as in the catalog [n].
+        names: their paths below data_root, which chance goes by [n].
         contents: their sha256 [n].
         phashes: their perceptual hashes [n] uint64.
         vectors: [n, d] float16, unit vectors.
@@ -40,6 +41,7 @@ class Gallery:
     concepts: list[tuple[str, str]]
     bounds: Ints
     paths: list[str]
+    names: list[str]
     contents: list[str]
     phashes: npt.NDArray[np.uint64]
     vectors: Vectors
@@ -106,6 +108,7 @@ def load_gallery(catalog: Catalog, name: Path, categories: Sequence[str], tables
         concepts=[key for key, _ in sizes],
         bounds=np.cumsum([0, *(size for _, size in sizes)]),
         paths=list(rows),
+        names=[below_root(*root, path) for path in rows],
         contents=[known[path].sha256 for path in rows],
         phashes=np.array([known[path].phash for path in rows], dtype=np.uint64),
         vectors=_read_vectors(tables, root, rows),

@@ -63,7 +63,7 @@ def write_rows(source: RowSource, records_sha256: str, fingerprint: str, folder:
     `from_generator` writes the Arrow files; they are moved and not saved again, which would map all of them into memory at
     once. What stands beside them is saved from the same dataset without its rows.
     """
-    import datasets  # type: ignore[import-untyped]
+    import datasets
 
     datasets.disable_progress_bars()
     cache, train = folder / "cache", folder / "train"
@@ -115,5 +115,6 @@ def batch_size(source: RowSource) -> int:
 if job := globals().get("snakemake"):
     with step(job.log[0]):
         tables, own = [Path(path) for path in job.input.inventories], [Path(path) for path in job.input.template]
-        counts = build(Path(job.input.records), tables, next(iter(own), None), job.params.dataset, Path(job.output[0]))
+        settings = job.params.dataset | {"algorithm": job.params.algorithm}
+        counts = build(Path(job.input.records), tables, next(iter(own), None), settings, Path(job.output[0]))
         report_counts(**counts)

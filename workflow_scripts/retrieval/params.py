@@ -63,6 +63,11 @@ def source(side: str, subset: str, seed: int | str) -> str:
     return f"02_splits/seed_{seed}/{'validation' if side else 'train'}_combined_concepts{subset}.json"
 
 
+def training_split(dataset: RetrievalDataset, seed: int | str) -> str:
+    """The training side of the concept split, below the dataset's results."""
+    return source("", f"_subset_{dataset.percent}", seed)
+
+
 def of_categories(dataset: RetrievalDataset, root: str, wildcards: Any, categories: list[str], ending: str) -> list[str]:
     """The files of step 04 of all categories, for one seed and K; `ending` tells records from their metadata."""
     name = records(dataset, wildcards.k) + ending

@@ -29,16 +29,16 @@ def make_records(gallery: Gallery, choice: Choice, order: list[str], settings: S
         row = rows[path]
         images = [int(choice.positives.images[row, 0]), *choice.negatives.images[row].tolist()]
         cosines = [float(choice.positives.cosines[row, 0]), *choice.negatives.cosines[row].tolist()]
-        references = {gallery.paths[image]: (image, cosine) for image, cosine in zip(images, cosines, strict=True)}
-        paths = shuffled(references, settings["seed"], path)
+        references = {gallery.names[image]: (image, cosine) for image, cosine in zip(images, cosines, strict=True)}
+        names = shuffled(references, settings["seed"], gallery.names[choice.queries[row]])
         yield Record(
             query_path=path,
-            ret_paths=paths,
-            label=paths.index(gallery.paths[images[0]]),
+            ret_paths=[gallery.paths[references[name][0]] for name in names],
+            label=names.index(gallery.names[images[0]]),
             category=settings["category"],
             concept=gallery.concepts[owners[choice.queries[row]]][1],
-            ret_concepts=[gallery.concepts[owners[references[name][0]]][1] for name in paths],
-            similarities=[written(references[name][1]) for name in paths],
+            ret_concepts=[gallery.concepts[owners[references[name][0]]][1] for name in names],
+            similarities=[written(references[name][1]) for name in names],
         )
 
 

@@ -68,7 +68,7 @@ class Search:
             mine = np.flatnonzero(concepts[own] == owners)
             cosines[mine, own[mine]] = -np.inf
             np.maximum(least, _bound(cosines, depth), out=least)
-            rows, columns = np.nonzero(cosines >= least)
+            rows, columns = np.divmod(np.flatnonzero(cosines >= least), len(concepts))
             found.append((rows, concepts[columns], cosines[rows, columns]))
         rows, names, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
         order = np.lexsort((names, -values, rows))

@@ -1,13 +1,12 @@
 """Cosines are exact, whatever order, blocks and threads they are computed in."""
 
-import importlib
 import math
-import sys
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from workflow_scripts.core import cosine
 from workflow_scripts.core.cosine import blas_threads, first_not_unit, mean_direction, paired, widen, written
@@ -122,37 +121,12 @@ def test_cosines_are_written_with_six_decimals_and_within_their_range(value, tex
     assert repr(written(value)) == text
 
 
-STAND_IN = """
-calls = []
-class threadpool_limits:
-    def __init__(self, limits, user_api):
-        calls.append((limits, user_api))
-    def __enter__(self):
-        calls.append("begin")
-    def __exit__(self, *error):
-        calls.append("end")
-"""
+def test_blas_uses_so_many_threads_and_afterwards_what_it_used_before():
+    def threads():
+        return {found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"}
 
-
-@pytest.fixture
-def stand_in(tmp_path, monkeypatch):
-    """A module that notes what it is asked for, in the place of threadpoolctl."""
-    (tmp_path / "threadpoolctl.py").write_text(STAND_IN)
-    monkeypatch.syspath_prepend(tmp_path)
-    real = sys.modules.pop("threadpoolctl", None)
-    yield importlib.import_module("threadpoolctl")
-    del sys.modules["threadpoolctl"]
-    if real is not None:
-        sys.modules["threadpoolctl"] = real
-
-
-def test_blas_is_limited_where_threadpoolctl_is_installed(stand_in):
+    np.ones((8, 8)) @ np.ones((8, 8))
+    before = threads()
     with blas_threads(1):
-        assert stand_in.calls == [(1, "blas"), "begin"]
-    assert stand_in.calls == [(1, "blas"), "begin", "end"]
-
-
-def test_blas_is_left_alone_elsewhere(monkeypatch):
-    monkeypatch.setattr(cosine, "find_spec", lambda name: None)
-    with blas_threads(1) as nothing:
-        assert nothing is None
+        assert threads() == {1}
+    assert threads() == before

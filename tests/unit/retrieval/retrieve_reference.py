@@ -79,9 +79,7 @@ class Reference:
         members = self.concepts[query.category, query.concept]
         kind = self.settings["positive"]
         if kind == "random":
-            members = [
-                image for image in self.shuffle(members, self.settings["seed"], self.named(query.path), "positive") if image is not query
-            ]
+            members = [image for image in self.shuffle(members, self.settings["seed"], query.path, "positive") if image is not query]
             return self.first_usable(query, members, negative=False, everything=False)
         sign = 1 if kind == "hard" else -1
         members = sorted(members, key=lambda image: (sign * self.cosine(query, image), image.path))
@@ -116,7 +114,7 @@ class Reference:
 
     def random(self, query):
         wanted, chosen = self.settings["k"] - 1, []
-        parts = self.settings["seed"], self.named(query.path)
+        parts = self.settings["seed"], query.path
         for number, pool in enumerate(self.pools()):
             for key in self.shuffle(pool, *parts, "concept", number):
                 if len(chosen) < wanted and key != (query.category, query.concept):

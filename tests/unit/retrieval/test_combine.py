@@ -12,7 +12,8 @@ from workflow_scripts.retrieval import combine as combine_module
 from workflow_scripts.retrieval.combine import combine, quotas
 from workflow_scripts.retrieval.records import Record, read_records, write_records
 
-SETTINGS = {"k": 2, "negative_pool": "category", "num_samples": None, "seed": 23, "stratified": False}
+CHOICE = {"k": 2, "negative_pool": "category", "num_samples": None, "seed": 23, "stratified": False}
+SETTINGS = CHOICE | {"data_root": "/data", "relative": False}
 
 
 def record(category, number, k=2):

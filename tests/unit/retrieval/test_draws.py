@@ -50,6 +50,7 @@ def gallery():
     return Gallery(
         [("mug" if number < 5 else "car", f"{number}") for number in range(9)],
         np.arange(10) * 4,
+        [f"/data/{number:02d}" for number in range(36)],
         [f"{number:02d}" for number in range(36)],
         [f"{number}" for number in range(36)],
         rng.integers(0, 1 << 64, 36, dtype=np.uint64),

@@ -13,9 +13,8 @@ def gallery(contents, phashes):
     """Images of one concept, of which only hashes matter."""
     count = len(contents)
     vectors = np.ones((count, 1), dtype=np.float16)
-    return Gallery(
-        [("c", "x")], np.array([0, count]), [str(number) for number in range(count)], contents, np.array(phashes, np.uint64), vectors, {}
-    )
+    names = [str(number) for number in range(count)]
+    return Gallery([("c", "x")], np.array([0, count]), names, names, contents, np.array(phashes, np.uint64), vectors, {})
 
 
 def everything(left_out, count, cosines=None):

@@ -18,6 +18,7 @@ def plane(*concepts):
         [("c", f"{number:02d}") for number in range(len(concepts))],
         np.cumsum([0, *map(len, concepts)]),
         [f"{number:03d}" for number in range(count)],
+        [f"{number:03d}" for number in range(count)],
         [f"{number}" for number in range(count)],
         np.array([int(f"{number + 1:04x}" * 4, 16) * 0x1F351F35 % (1 << 64) for number in range(count)], dtype=np.uint64),
         np.stack([np.cos(degrees), np.sin(degrees)], axis=1).astype(np.float16),

@@ -23,6 +23,7 @@ def gallery(rng, sizes, vectors=None):
         [("c", f"{number:04d}") for number in range(len(sizes))],
         bounds,
         [f"{number:06d}" for number in range(count)],
+        [f"{number:06d}" for number in range(count)],
         [f"{number}" for number in range(count)],
         rng.integers(0, 1 << 64, count, dtype=np.uint64),
         coarse(rng, count) if vectors is None else vectors,

@@ -191,7 +191,7 @@ def test_the_metadata_say_what_was_done():
     catalog = catalog_of(mug=4, dog=2) | {"empty": {}}
     _, _, metadata = split_concepts(catalog, SETTINGS | {"max_test_images": 0})
     selected = chosen(["c0", "c1", "c2", "c3"])
-    assert {name: metadata[name] for name in SETTINGS} == SETTINGS | {"max_test_images": 0}
+    assert {name: metadata[name] for name in CHOICE} == CHOICE | {"max_test_images": 0}
     mug, dog, empty = (metadata["categories"][name] for name in ("mug", "dog", "empty"))
     assert {name: mug[name] for name in ("n_concepts", "selected_count", "selected_concepts")} == {
         "n_concepts": 4,

@@ -4,7 +4,7 @@ EXTRA ?= cpu
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 
-.PHONY: demo demo-s3 test lab lint fmt bench bench-s3 clean
+.PHONY: demo demo-s3 test lab lint fmt bench bench-retrieval bench-s3 clean
 
 demo: .venv/ready
 	$(BIN)/snakemake demo_data && $(BIN)/snakemake demo --configfile config/demo.yaml && cat results/demo/*.txt
@@ -13,7 +13,7 @@ demo-s3: .venv/ready
 	$(BIN)/snakemake demo_data && $(BIN)/python -m workflow_scripts.demo.local_s3 demo_data/people/images $(BIN)/snakemake results/demo-s3/people.txt people_verify --configfile config/demo.yaml config/demo_s3.yaml && cat results/demo-s3/*.txt
 
 test: .venv/ready
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lab: .lab/ready
 
@@ -25,6 +25,9 @@ fmt: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m tests.bench.embed
+
+bench-retrieval: .venv/ready
+	$(BIN)/python -m tests.bench.retrieval && $(BIN)/python -m tests.bench.subset
 
 bench-s3: .venv/ready .lab/ready
 	$(BIN)/python -m tests.bench.s3

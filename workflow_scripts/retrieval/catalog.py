@@ -143,6 +143,16 @@ def build_catalog(
 
     write_table(outputs[1], SCHEMA, rows())
     exclusions.check_used()
+    warn(builder, reviews)
+    if not counts["train"] + counts["test"]:
+        said = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(10))
+        raise StepError(f"{settings['data_root']}: none of its {counts['listed']} files is a usable image of a concept: {said}")
+    write_catalog(outputs[0], builder.catalog)
+    return counts | {"concepts": sum(map(len, builder.catalog.values())), "kept_for_test": len(builder.kept_for_test)}
+
+
+def warn(builder: CatalogBuilder, reviews: Reviews) -> None:
+    """Say what a person should know about a finished catalog."""
     for review in reviews.unused():
         log.warning("review: %s (%s) fits no image any more", review.path or "(any path)", review.sha256)
     for what, names in (
@@ -152,11 +162,6 @@ def build_catalog(
     ):
         if names:
             log.warning("%d %s: %s%s", len(names), what, ", ".join(names[:10]), " …" if len(names) > 10 else "")
-    if not counts["train"] + counts["test"]:
-        said = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(10))
-        raise StepError(f"{settings['data_root']}: none of its {counts['listed']} files is a usable image of a concept: {said}")
-    write_catalog(outputs[0], builder.catalog)
-    return counts | {"concepts": sum(map(len, builder.catalog.values())), "kept_for_test": len(builder.kept_for_test)}
 
 
 if job := globals().get("snakemake"):

@@ -152,7 +152,7 @@ def test_the_dataset_holds_the_records(finished: Project) -> None:
         ({"catalog_seed": 1}, FROM_CATALOG),
         ({"category_names": {"dog": "hound"}}, {"retrieval_06_hf_dataset"}),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_a_change_reruns_what_depends_on_it_and_no_model(finished: Project, changed: dict[str, Any], expected: set[str]) -> None:
     before = json.loads(json.dumps(finished.config))

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from workflow_scripts.core.step import StepError, atomic_text
 
+NEAR_COPY = 0.95  # a negative this similar to its query is one that a person should look at
+
 
 class Record(BaseModel):
     """One comparison.

@@ -14,10 +14,9 @@ import pyarrow.parquet as pq
 
 from workflow_scripts.core.step import StepError, atomic_output
 from workflow_scripts.retrieval.page_images import BATCH, Images, batch_of, side_by_side
-from workflow_scripts.retrieval.records import Record, read_records
+from workflow_scripts.retrieval.records import NEAR_COPY, Record, read_records
 
 BETWEEN = " → "  # decisions are read back by names of this form
-NEAR_COPY = 0.95
 NEAR_COPY_TAG = "near copy?"
 BINS = 200  # of cosines, each 0.01 wide, from -1 to 1
 SCHEMA = pa.schema(

@@ -13,10 +13,8 @@ from workflow_scripts.retrieval.catalog_file import Catalog, read_catalog
 from workflow_scripts.retrieval.gallery import Gallery, load_gallery
 from workflow_scripts.retrieval.left_out import REASONS
 from workflow_scripts.retrieval.pair_reviews import PairReviews, read_pair_reviews
-from workflow_scripts.retrieval.records import Record, write_records
+from workflow_scripts.retrieval.records import NEAR_COPY, Record, write_records
 from workflow_scripts.retrieval.references import SKIPPED, Choice, Settings, choose
-
-NEAR_COPY = 0.95  # a negative this similar is shown to a person
 
 
 def make_records(gallery: Gallery, choice: Choice, order: list[str], settings: Settings) -> Iterator[Record]:

@@ -2,6 +2,7 @@
 
 import itertools
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,6 +10,8 @@ import yaml
 from workflow_scripts.settings import Settings, SettingsError, generate, load
 from workflow_scripts.settings.base import ClipModel, merge
 from workflow_scripts.settings.retrieval import RetrievalDataset, round_half_up
+
+REPO = Path(__file__).parents[3]
 
 HINT = " (values after --config are text: put it into a file and use --configfile)"
 SPECIFIED = {
@@ -320,3 +323,9 @@ def test_the_example_of_a_dataset_is_a_configuration():
     start = next(at for at, line in enumerate(lines) if line == "  # datasets:")
     example = "\n".join(line[4:] for line in itertools.takewhile(lambda line: line.startswith("  #"), lines[start:]))
     assert load({"retrieval": yaml.safe_load(example)}).retrieval.datasets["my-dataset"].data_root == "/data/photos"
+
+
+@pytest.mark.parametrize(("name", "concepts"), [("perva", 0), ("yollava", 40), ("myvlm", 29)])
+def test_the_ready_tables_of_known_sets_are_settings(name, concepts):
+    found = load(yaml.safe_load((REPO / f"config/datasets/{name}.yaml").read_text()))
+    assert len(found.retrieval.datasets[name].concept_categories) == concepts

@@ -1,0 +1,67 @@
+"""The table of projects: what is read, and what every mistake is told."""
+
+import pytest
+
+from workflow_scripts.core.step import StepError
+from workflow_scripts.predict.projects import Project, read_projects
+
+
+def table(folder, text):
+    path = folder / "projects.tsv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_projects_come_in_the_order_of_the_table(tmp_path):
+    text = "project_id\tpath\tpattern\tskip\nzoo\t/disk/a b.zip\t\t\nmojo 1\t/disk/'m\".zip\t(?P<group>\\d+)\tyes\n"
+    assert read_projects(table(tmp_path, text)) == [
+        Project("zoo", "/disk/a b.zip", "", False),
+        Project("mojo 1", "/disk/'m\".zip", "(?P<group>\\d+)", True),
+    ]
+
+
+def test_columns_may_come_in_any_order_and_optional_ones_may_be_missing(tmp_path):
+    assert read_projects(table(tmp_path, "path\tproject_id\n/x\tone\n")) == [Project("one", "/x", "", False)]
+
+
+def test_empty_lines_comments_marks_and_line_ends_of_other_systems_do_not_count(tmp_path):
+    text = "\ufeffproject_id\tpath\r\n\r\n# later\tthis\r\none\t/x\r\n"
+    assert read_projects(table(tmp_path, text)) == [Project("one", "/x", "", False)]
+
+
+def test_names_of_files_are_plain_and_differ(tmp_path):
+    found = read_projects(table(tmp_path, "project_id\tpath\na/b\t/x\na b\t/y\nplain\t/z\n"))
+    names = [project.name for project in found]
+    assert names[2] == "plain"
+    assert len(set(names)) == 3
+    assert not any("/" in name or " " in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "its columns are (none)"),
+        ("project_id\n", "its columns are project_id; it needs project_id and path"),
+        ("project_id,path\none,/x\n", "with tabs between them"),
+        ("project_id\tpath\tskipp\n", "its columns are project_id, path, skipp"),
+        ("project_id\tpath\n# a comment\none\n", "line 3: needs a project_id and a path"),
+        ("project_id\tpath\none\t/x\t/y\n", "line 2: has 3 values, the header 2"),
+        ("project_id\tpath\none\t/x\none\t/y\n", "line 3: project_id one stands there twice"),
+        ("project_id\tpath\tskip\none\t/x\tmaybe\n", "line 2: skip is 'maybe'"),
+        ("project_id\tpath\tpattern\none\t/x\t(\n", "line 2: pattern: '(' is no regular expression"),
+        ("project_id\tpath\tpattern\none\t/x\t\\d+\n", "line 2: pattern: '\\\\d+' needs a group named group"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path, text, told):
+    with pytest.raises(StepError) as caught:
+        read_projects(table(tmp_path, text))
+    assert told in str(caught.value)
+    assert "projects.tsv" in str(caught.value)
+
+
+def test_a_table_that_is_not_there_or_no_text_is_named(tmp_path):
+    with pytest.raises(StepError, match=r"projects\.tsv: no such file; predict\.projects names a TSV"):
+        read_projects(tmp_path / "projects.tsv")
+    (tmp_path / "projects.tsv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(StepError, match="is no UTF-8"):
+        read_projects(tmp_path / "projects.tsv")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from workflow_scripts.core.storage.archive import ZipStorage
 from workflow_scripts.core.storage.base import Item, Storage, StorageError, StoreError, is_valid_key, printable_key
 from workflow_scripts.core.storage.folder import FolderStorage, tree_fingerprint
 from workflow_scripts.core.storage.s3 import S3Storage
@@ -16,6 +17,7 @@ __all__ = [
     "Storage",
     "StorageError",
     "StoreError",
+    "ZipStorage",
     "is_bucket",
     "is_valid_key",
     "open_storage",

@@ -47,7 +47,6 @@ rule retrieval_06_hf_dataset:
             seed=int(wc.seed),
             variant="listener" if wc.variant else "speaker",
         ),
-        machine=lambda wc, threads: {"threads": threads},
         algorithm=1,
     script:
         "../workflow_scripts/retrieval/hf_dataset.py"

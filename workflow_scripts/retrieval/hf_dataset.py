@@ -35,7 +35,7 @@ def build(records: Path, inventories: list[Path], template: Path | None, setting
         StepError: there is no record, the template cannot be used, or an image is not what the inventory says.
     """
     variant: Variant = settings["variant"]
-    sha256, plan = content_sha256(records), survey(records, variant, settings["seed"])
+    sha256, plan = content_sha256(records), survey(records, variant, settings["seed"], (settings["data_root"], settings["relative"]))
     if not plan.images:
         raise StepError(f"{records}: no record at all, so there is no dataset; set a wider negative_pool or a smaller top_k")
     if plan.k != settings["k"]:

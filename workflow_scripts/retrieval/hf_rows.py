@@ -14,6 +14,7 @@ from workflow_scripts.core.seeded import pick, rank
 from workflow_scripts.core.step import StepError, progress
 from workflow_scripts.core.storage import FolderStorage
 from workflow_scripts.retrieval.hf_images import Images, content_sha256
+from workflow_scripts.retrieval.params import below_root
 from workflow_scripts.retrieval.records import Record, read_records
 
 Variant = Literal["speaker", "listener"]
@@ -125,8 +126,14 @@ def halves(records: Iterable[tuple[str, str, str]], seed: int) -> list[bool]:
     return positive
 
 
-def survey(records: Path, variant: Variant, seed: int) -> Plan:
+def survey(records: Path, variant: Variant, seed: int, root: tuple[str, bool] = ("", True)) -> Plan:
     """Read the records once, to know what the rows need.
+
+    Args:
+        records: the file.
+        variant: of the rows.
+        seed: of the dataset.
+        root: data_root and relative; chance goes by paths below data_root, so that a dataset may move.
 
     Raises:
         StepError: the records differ in how many references they have.
@@ -142,8 +149,8 @@ def survey(records: Path, variant: Variant, seed: int) -> Plan:
                 "delete the file, and it is made again"
             )
         categories[record.category] += 1
-        concepts.append((record.category, record.concept, record.query_path))
-        images.append((record.query_path, *(_references(record, seed) if variant == "listener" else ())))
+        concepts.append((record.category, record.concept, below_root(*root, record.query_path)))
+        images.append((record.query_path, *(_references(record, seed, root) if variant == "listener" else ())))
     positive: list[bool] = []
     if variant == "listener":
         positive = halves(concepts, seed)
@@ -151,10 +158,10 @@ def survey(records: Path, variant: Variant, seed: int) -> Plan:
     return Plan(k, dict(sorted(categories.items())), images, positive)
 
 
-def _references(record: Record, seed: int) -> tuple[str, str]:
+def _references(record: Record, seed: int, root: tuple[str, bool]) -> tuple[str, str]:
     """A record's positive, and the negative that would stand in its place."""
-    negatives = [path for place, path in enumerate(record.ret_paths) if place != record.label]
-    return record.ret_paths[record.label], pick(negatives, seed, "reference", record.query_path)
+    negatives = {below_root(*root, path): path for place, path in enumerate(record.ret_paths) if place != record.label}
+    return record.ret_paths[record.label], negatives[pick(negatives, seed, "reference", below_root(*root, record.query_path))]
 
 
 def rows(source: RowSource, records_sha256: str) -> Iterator[dict[str, Any]]:

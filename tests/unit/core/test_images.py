@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from workflow_scripts.core import colour as colour_module
 from workflow_scripts.core import images
-from workflow_scripts.core.images import DecodeError, content_hash, decode, thumbnail
+from workflow_scripts.core.images import OUT_OF_MEMORY, DecodeError, content_hash, decode, is_lasting, thumbnail
 
 RED, GREEN, BLUE, YELLOW, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 255, 255)
 JPEG_ERROR = 4  # levels that a JPEG of flat areas may be off
@@ -834,3 +834,16 @@ def test_no_image_within_the_limit_is_larger_than_the_largest_file() -> None:
 def test_a_thumbnail_has_at_least_one_pixel() -> None:
     with pytest.raises(ValueError, match="side must be at least 1, not 0"):
         thumbnail(noise(), 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "lasting"),
+    [
+        (str(DecodeError("truncated")), True),
+        (str(DecodeError(OUT_OF_MEMORY)), False),
+        ("download: gone since listing", False),
+        (None, False),
+    ],
+)
+def test_what_only_this_process_or_this_read_met_says_nothing_of_the_file(error, lasting):
+    assert is_lasting(error) is lasting

@@ -257,3 +257,12 @@ def test_the_step_takes_its_params(files, start):
     said = start(combine_module, given, made, categories=["mug", "dog"], combine=settings)
     assert "done: records=4 available=10" in said
     assert tuple(Path(path).read_bytes() for path in made.values()) == wanted
+
+
+def test_the_sample_survives_a_move_of_the_dataset(files):
+    files.fill(mug=30, dog=10)
+    wanted, _ = files.combine(num_samples=12, data_root="", relative=True)
+    for category in ("mug", "dog"):
+        moved = [one.model_copy(update={"query_path": f"/mnt/disk/{one.query_path}"}) for one in read_records(files.paths[category])]
+        files.put(category, moved)
+    assert files.combine(num_samples=12, data_root="/mnt/disk", relative=False)[0] == [f"/mnt/disk/{path}" for path in wanted]

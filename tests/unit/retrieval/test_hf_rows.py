@@ -282,3 +282,13 @@ def test_the_digest_of_images_follows_names_and_contents(tmp_path):
         sample.inventory.reverse()
         digests.add(Images.find({name, "z.jpg"}, sample.inventories, sample.data_root, relative=True).digest())
     assert len(digests) == 3
+
+
+def test_the_listener_s_choice_survives_a_move_of_the_dataset(tmp_path):
+    plans = []
+    for place in ("here", "there/deeper"):
+        moved = Sample(tmp_path / place, relative=False).fill(40)
+        plan = survey(moved.records_file, "listener", 3, (moved.data_root, moved.relative))
+        names = [tuple(path.removeprefix(moved.data_root) for path in row) for row in plan.images]
+        plans.append((plan.positive, names))
+    assert plans[0] == plans[1]

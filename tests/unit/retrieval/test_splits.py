@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -319,3 +320,12 @@ def test_the_step_takes_its_params(files, start):
     said = start(splits, {"catalog": str(paths["catalog"]), "images": str(table)}, made, splits=SETTINGS)
     assert "done: train_concepts=4 validation_concepts=3 shared_images=0" in said
     assert {name: Path(path).read_bytes() for name, path in made.items()} == before
+
+
+@pytest.mark.parametrize("data_root", ["/mnt/disk", "photos/", "."])
+def test_the_sample_survives_a_move_of_the_dataset(data_root):
+    below = images("c", test=30).test
+    wanted = sample_tests(images("c", test=30), SETTINGS | {"test_sample_frac": 0.5}, "mug", "c")
+    placed = ConceptImages(train=[], test=[os.path.join(data_root, path) for path in below], negative=[])
+    elsewhere = SETTINGS | {"test_sample_frac": 0.5, "data_root": data_root, "relative": False}
+    assert sample_tests(placed, elsewhere, "mug", "c") == [os.path.join(data_root, path) for path in wanted]

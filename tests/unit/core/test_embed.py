@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from workflow_scripts.core import clip
+from workflow_scripts.core import embed as embed_module
 from workflow_scripts.core.embed import Embedder
-from workflow_scripts.core.images import content_hash
+from workflow_scripts.core.images import OUT_OF_MEMORY, DecodeError, content_hash
 from workflow_scripts.core.models import ModelCard
 from workflow_scripts.core.storage import FolderStorage, StorageError
 
@@ -404,3 +405,16 @@ def test_the_fingerprint_tells_what_a_vector_depends_on():
     assert len(set(found)) == len(found)
     moved = ModelCard("other name", "/elsewhere/toy.pt", "toy", "/elsewhere/toy.pt", 1, CARD.sha256, CARD.model_cfg, PREPROCESS)
     assert clip.fingerprint(moved, **base) == found[0]
+
+
+def test_an_image_for_which_memory_did_not_suffice_is_read_again(flow, monkeypatch):
+    flow.put("a.png", png(colour(1)))
+
+    def no_memory(data, **options):
+        raise DecodeError(OUT_OF_MEMORY)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embed_module, "decode", no_memory)
+        assert flow.run()[0]["a.png"].error == "decode: out of memory"
+    found, counts, _ = flow.run()
+    assert (found["a.png"].error, counts["read"], counts["encoded"]) == (None, 1, 1)

@@ -3,11 +3,14 @@
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 from workflow_scripts.core.step import StepError
 
 
-def read_csv_rows(path: Path, columns: tuple[str, ...] = (), *, any_of: tuple[str, ...] = ()) -> list[tuple[int, dict[str, str]]]:
+def read_csv_rows(
+    path: Path, columns: tuple[str, ...] = (), *, any_of: tuple[str, ...] = (), tabs: bool = False
+) -> list[tuple[int, dict[str, str]]]:
     """Read a CSV with a header: the rows that are not empty, each with the number of its last line.
 
     A byte order mark and blanks round column names do not count; values are to the letter. A row that ends early has empty
@@ -17,6 +20,7 @@ def read_csv_rows(path: Path, columns: tuple[str, ...] = (), *, any_of: tuple[st
         path: the file, in UTF-8.
         columns: those that it must have.
         any_of: columns of which it must have at least one.
+        tabs: values stand between tabs, and quotes mean nothing (TSV).
 
     Raises:
         StepError: the file is missing, no UTF-8 or no CSV, or lacks a column; names the file, and the line where there is one.
@@ -27,7 +31,8 @@ def read_csv_rows(path: Path, columns: tuple[str, ...] = (), *, any_of: tuple[st
         raise StepError(f"{path}: no such file") from error
     except UnicodeDecodeError as error:
         raise StepError(f"{path}: is no UTF-8; save it again as `CSV UTF-8`") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""), restval="", strict=True)
+    dialect: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
+    reader = csv.DictReader(io.StringIO(text, newline=""), restval="", strict=True, **dialect)
     try:
         names = [name.strip() for name in reader.fieldnames or []]
         reader.fieldnames = names

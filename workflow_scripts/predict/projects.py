@@ -1,10 +1,9 @@
 """The table of projects: what to work on, and where it lies."""
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from workflow_scripts.core.csv_input import read_csv_rows
 from workflow_scripts.core.models import slug
 from workflow_scripts.core.step import StepError
 from workflow_scripts.predict.stages import compile_pattern
@@ -37,31 +36,19 @@ class Project:
 
 
 def read_projects(table: Path) -> list[Project]:
-    """The projects of a TSV with a header, in its order; lines that are empty or begin with # do not count.
+    """The projects of a TSV with a header, in its order; rows that begin with # do not count.
 
     Raises:
         StepError: the table is missing or lacks a column, or a row cannot be used; names the line.
     """
-    try:
-        text = table.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise StepError(f"{table}: no such file; predict.projects names a TSV with the columns {', '.join(COLUMNS)}") from error
-    except UnicodeDecodeError as error:
-        raise StepError(f"{table}: is no UTF-8; save it again as UTF-8") from error
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
-    # Quotes mean nothing in a TSV: names may hold them.
-    reader = csv.reader(io.StringIO("\n".join(line for _, line in lines)), delimiter="\t", quoting=csv.QUOTE_NONE)
-    header, *rows = [[value.strip() for value in row] for row in reader] or [[]]
-    unknown = [name for name in header if name not in (*COLUMNS, *OPTIONAL)]
-    if unknown or any(name not in header for name in COLUMNS):
-        known = f"{' and '.join(COLUMNS)}, and may have {' and '.join(OPTIONAL)}"
-        raise StepError(f"{table}: its columns are {', '.join(header) or '(none)'}; it needs {known}, with tabs between them")
     found: dict[str, Project] = {}
-    for (number, _), row in zip(lines[1:], rows, strict=True):
+    for number, row in read_csv_rows(table, COLUMNS, tabs=True):
         where = f"{table}, line {number}"
-        if len(row) > len(header):
-            raise StepError(f"{where}: has {len(row)} values, the header {len(header)}")
-        project = _project(dict(zip(header, row + [""] * (len(header) - len(row)), strict=True)), where)
+        if next(iter(row.values())).startswith("#"):
+            continue
+        if unknown := [name or "one without a name" for name in row if name not in (*COLUMNS, *OPTIONAL)]:
+            raise StepError(f"{where}: has a value in the column {unknown[0]}; the columns are {', '.join((*COLUMNS, *OPTIONAL))}")
+        project = _project({name: value.strip() for name, value in row.items()}, where)
         if project.name in found:
             raise StepError(f"{where}: project_id {project.project_id} stands there twice")
         found[project.name] = project

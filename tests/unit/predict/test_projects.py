@@ -40,12 +40,15 @@ def test_names_of_files_are_plain_and_differ(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "its columns are (none)"),
-        ("project_id\n", "its columns are project_id; it needs project_id and path"),
-        ("project_id,path\none,/x\n", "with tabs between them"),
-        ("project_id\tpath\tskipp\n", "its columns are project_id, path, skipp"),
+        ("", "needs project_id and path among its columns, has "),
+        ("project_id\n", "needs project_id and path among its columns, has project_id"),
+        ("project_id,path\none,/x\n", "needs project_id and path among its columns, has project_id,path"),
+        (
+            "project_id\tpath\tskipp\none\t/x\tyes\n",
+            "line 2: has a value in the column skipp; the columns are project_id, path, pattern, skip",
+        ),
         ("project_id\tpath\n# a comment\none\n", "line 3: needs a project_id and a path"),
-        ("project_id\tpath\none\t/x\t/y\n", "line 2: has 3 values, the header 2"),
+        ("project_id\tpath\none\t/x\t/y\n", "line 2: has a value in the column one without a name"),
         ("project_id\tpath\none\t/x\none\t/y\n", "line 3: project_id one stands there twice"),
         ("project_id\tpath\tskip\none\t/x\tmaybe\n", "line 2: skip is 'maybe'"),
         ("project_id\tpath\tpattern\none\t/x\t(\n", "line 2: pattern: '(' is no regular expression"),
@@ -60,7 +63,7 @@ def test_a_mistake_is_named_with_its_line(tmp_path, text, told):
 
 
 def test_a_table_that_is_not_there_or_no_text_is_named(tmp_path):
-    with pytest.raises(StepError, match=r"projects\.tsv: no such file; predict\.projects names a TSV"):
+    with pytest.raises(StepError, match=r"projects\.tsv: no such file"):
         read_projects(tmp_path / "projects.tsv")
     (tmp_path / "projects.tsv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(StepError, match="is no UTF-8"):

@@ -4,7 +4,7 @@ EXTRA ?= cpu
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 
-.PHONY: demo demo-s3 test lab lint fmt bench bench-retrieval bench-s3 clean
+.PHONY: demo demo-s3 test lab lint fmt bench bench-predict bench-retrieval bench-s3 clean
 
 demo: .venv/ready
 	$(BIN)/snakemake demo_data && $(BIN)/snakemake demo --configfile config/demo.yaml && cat results/demo/*.txt
@@ -25,6 +25,9 @@ fmt: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m tests.bench.embed
+
+bench-predict: .venv/ready
+	$(BIN)/python -m tests.bench.predict
 
 bench-retrieval: .venv/ready
 	$(BIN)/python -m tests.bench.retrieval && $(BIN)/python -m tests.bench.subset

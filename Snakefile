@@ -22,26 +22,22 @@ include: "rules/people_pages.smk"
 include: "rules/retrieval.smk"
 include: "rules/retrieval_outputs.smk"
 include: "rules/retrieval_tools.smk"
+include: "rules/predict.smk"
+include: "rules/predict_outputs.smk"
 include: "rules/demo.smk"
 
 
 localrules:
     people,
     retrieval,
-    demo,
-    demo_data,
-    demo_models,
+    predict,
 
 
 rule people:
     """All people runs: manifests merged, cleaned copies published, pages to judge them by."""
     default_target: True
     input:
-        lambda wc: expand(
-            f"{PEOPLE}/{{run}}/{{result}}",
-            run=named("people.runs", PEOPLE_RUNS),
-            result=["06_publish/receipt.parquet", "07_report"],
-        ),
+        lambda wc: people_files("06_publish/receipt.parquet", "07_report"),
 
 
 rule retrieval:
@@ -50,23 +46,15 @@ rule retrieval:
         lambda wc: [
             f"{RETRIEVAL}/{name}/{result}"
             for name in named("retrieval.datasets", DATASETS)
-            for result in retrieval_params.results(name, DATASETS[name])
+            for result in retrieval_params.results(name, DATASETS[name], categories(name))
         ],
 
 
-rule demo:
-    """The demo: every pipeline on drawn data, and how well it did. Draw the data first: snakemake demo_data."""
+rule predict:
+    """All projects of predict: a database each, a page to look at the selections on, and the summary."""
     input:
-        expand(f"{DEMO_RESULTS}/{{pipeline}}.txt", pipeline=["people", "retrieval"]),
+        lambda wc: predict_params.results(PREDICT, project_names()),
 
 
-rule demo_data:
-    """Draw the sample data of the demo."""
-    input:
-        expand(f"{settings.demo.root}/{{pipeline}}/truth.csv", pipeline=["people", "retrieval"]),
-
-
-rule demo_models:
-    """Train the demo's small models anew, into results/demo/models; the committed ones in resources/demo serve as they are."""
-    input:
-        f"{DEMO_RESULTS}/models/clip/metrics.json",
+onerror:
+    summarise_predictions(workflow.dag)

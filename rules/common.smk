@@ -5,9 +5,12 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 import workflow_scripts.settings
+import workflow_scripts.predict.summary as predict_summary
 from workflow_scripts.core.models import card_name, require_sha256, slug
 from workflow_scripts.core.step import StepError
 from workflow_scripts.core.storage import StoreError, is_bucket, tree_fingerprint
+from workflow_scripts.predict import params as predict_params
+from workflow_scripts.predict import sources as predict_sources
 from workflow_scripts.retrieval import params as retrieval_params
 from workflow_scripts.settings.params import sort_keys, tracked
 
@@ -15,6 +18,8 @@ try:
     settings = workflow_scripts.settings.load(config)
 except workflow_scripts.settings.SettingsError as error:
     raise WorkflowError(str(error)) from None
+
+STARTED = time.time()
 
 
 def machine(threads, **values):
@@ -100,11 +105,47 @@ def categories(dataset):
     return {slug(category): category for category in found}
 
 
+def catalogs():
+    """The catalogs of all retrieval datasets, and what they are made from."""
+    return [f"{RETRIEVAL}/{name}/{file}" for name in DATASETS for file in retrieval_params.listed(categories(name))]
+
+
 def category_fingerprint(dataset, category):
     """Changes when a file of a category comes, goes or changes."""
     chosen = settings.retrieval.datasets[dataset]
     places = planned(retrieval_params.categories, dataset, chosen.model_dump_json())[category]
     return [source_fingerprint(str(Path(chosen.data_root, section.path))) for section in places]
+
+
+def people_files(*results, runs=None, merged=True):
+    """Some results of the people runs, or of some, with what the steps before them make."""
+    runs = named("people.runs", PEOPLE_RUNS) if runs is None else runs
+    return [f"{PEOPLE}/{run}/{file}" for run in runs for file in (*people_params.steps(SHARDS[run], merged=merged), *results)]
+
+
+def projects():
+    """All projects of the predict pipeline by the names of their files, skipped ones too; the table is read once."""
+    return planned(predict_params.projects, settings.predict.projects)
+
+
+def project_names():
+    """The names of the projects to work on."""
+    return named("predict.projects", [name for name, project in projects().items() if not project.skip])
+
+
+def project_priority(path):
+    """Small projects first, so that there are results to look at early."""
+    return -predict_sources.size(path) if settings.watch_sources else 0
+
+
+def summarise_predictions(dag):
+    """What a run of predict that failed came to: its summary and log, from the projects that are finished."""
+    validations = [job for job in dag.jobs if job.name == "predict_05_validate"]
+    if validations:
+        unfinished = {job.wildcards.project for job in validations if dag.needrun(job) and not dag.finished(job)}
+        batch = predict_params.batch(projects(), PREDICT, predict_params.models(settings.predict))
+        summary = predict_summary.summarise(predict_summary.Batch(**batch, started=STARTED), Path(PREDICT), unfinished)
+        logger.error(predict_summary.describe(summary))
 
 
 def labels(run, configured):

@@ -2,17 +2,24 @@
 #
 # in:  nothing
 # out: {demo.root}/people/ with images/, truth.csv and labels.csv, retrieval/ with images/ and truth.csv;
-#      {demo.results_root}/people.txt and retrieval.txt; models/, to be copied over resources/demo/ by hand
+#      predict/ with projects.tsv, archives and truth.csv; {demo.results_root}/people.txt, retrieval.txt and predict.txt; models/, to be
+#      copied over resources/demo/ by hand
 
 DEMO_RESULTS = settings.demo.results_root
 
 
 localrules:
+    demo,
+    demo_data,
+    demo_models,
     demo_01_people_data,
     demo_01_retrieval_data,
+    demo_01_predict_data,
     demo_02_clip,
+    demo_02_predict_models,
     demo_03_people_summary,
     demo_03_retrieval_summary,
+    demo_03_predict_summary,
 
 
 rule demo_01_people_data:
@@ -48,6 +55,22 @@ rule demo_01_retrieval_data:
         "../workflow_scripts/demo/retrieval_data.py"
 
 
+rule demo_01_predict_data:
+    """Draw projects of groups in which the later stage is better, unless it has a defect; with copies, and archives and files that are damaged on purpose."""
+    output:
+        truth=f"{settings.demo.root}/predict/truth.csv",
+    log:
+        "logs/demo/01_predict_data.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        groups=settings.demo.predict.groups,
+        seed=settings.demo.seed,
+        algorithm=1,
+    script:
+        "../workflow_scripts/demo/predict_data.py"
+
+
 rule demo_02_clip:
     """Train the small CLIP of the demo on drawings, about six minutes on two cores; the committed one was made so."""
     output:
@@ -66,13 +89,34 @@ rule demo_02_clip:
         "../workflow_scripts/demo/train_clip.py"
 
 
+rule demo_02_predict_models:
+    """Train the ranker and the crop proposer of the demo on drawn groups; the committed ones were made so."""
+    input:
+        weights=f"{DEMO_RESULTS}/models/clip/open_clip_model.safetensors",
+        config=f"{DEMO_RESULTS}/models/clip/open_clip_config.json",
+    output:
+        ranker=f"{DEMO_RESULTS}/models/predict/ranker.pt",
+        crop_proposer=f"{DEMO_RESULTS}/models/predict/crop_proposer.pt",
+        metrics=f"{DEMO_RESULTS}/models/predict/metrics.json",
+    log:
+        "logs/demo/02_predict_models.log",
+    conda:
+        "../envs/clip.yaml"
+    threads: 2
+    params:
+        seed=settings.demo.seed,
+        algorithm=1,
+    script:
+        "../workflow_scripts/demo/train_predict.py"
+
+
 rule demo_03_people_summary:
     """Compare the people results with the truth."""
     input:
         truth=f"{settings.demo.root}/people/truth.csv",
         merged=f"{PEOPLE}/demo/05_merge/aggregate/merge_metadata.json",
         receipt=f"{PEOPLE}/demo/06_publish/receipt.parquet",
-        report=f"{PEOPLE}/demo/07_report",
+        steps=lambda wc: people_files("07_report", runs=["demo"]),
     output:
         f"{DEMO_RESULTS}/people.txt",
     log:
@@ -97,7 +141,9 @@ rule demo_03_retrieval_summary:
         ),
         splits=f"{RETRIEVAL}/demo/02_splits/seed_23/train_val_combined_metadata_seed_23.json",
         images=f"{RETRIEVAL}/demo/01_catalog/images.parquet",
-        results=lambda wc: [f"{RETRIEVAL}/demo/{result}" for result in retrieval_params.results("demo", DATASETS["demo"])],
+        results=lambda wc: [
+            f"{RETRIEVAL}/demo/{result}" for result in retrieval_params.results("demo", DATASETS["demo"], categories("demo"))
+        ],
     output:
         f"{DEMO_RESULTS}/retrieval.txt",
     log:
@@ -110,3 +156,42 @@ rule demo_03_retrieval_summary:
         algorithm=1,
     script:
         "../workflow_scripts/demo/retrieval_summary.py"
+
+
+rule demo_03_predict_summary:
+    """Compare the selections and crops with the truth."""
+    input:
+        truth=f"{settings.demo.root}/predict/truth.csv",
+        groups=lambda wc: expand(f"{PREDICT}/03_predict/{{project}}.parquet", project=project_names()),
+        images=lambda wc: expand(f"{PREDICT}/03_predict/images/{{project}}.parquet", project=project_names()),
+        summary=f"{PREDICT}/batch_predictions_summary.json",
+        results=lambda wc: predict_params.results(PREDICT, project_names()),
+    output:
+        f"{DEMO_RESULTS}/predict.txt",
+    log:
+        "logs/demo/03_predict_summary.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        places=lambda wc: predict_params.places(PREDICT, project_names()),
+        algorithm=1,
+    script:
+        "../workflow_scripts/demo/predict_summary.py"
+
+
+rule demo:
+    """The demo: every pipeline on drawn data, and how well it did. Draw the data first: snakemake demo_data."""
+    input:
+        expand(f"{DEMO_RESULTS}/{{pipeline}}.txt", pipeline=["people", "retrieval", "predict"]),
+
+
+rule demo_data:
+    """Draw the sample data of the demo."""
+    input:
+        expand(f"{settings.demo.root}/{{pipeline}}/truth.csv", pipeline=["people", "retrieval", "predict"]),
+
+
+rule demo_models:
+    """Train the demo's small models anew, into results/demo/models; the committed ones in resources/demo serve as they are."""
+    input:
+        expand(f"{DEMO_RESULTS}/models/{{kind}}/metrics.json", kind=["clip", "predict"]),

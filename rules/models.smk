@@ -5,6 +5,7 @@
 
 CLIP_USERS = {f"people.runs.{name}": run for name, run in settings.people.runs.items()}
 CLIP_USERS |= {f"retrieval.datasets.{name}": dataset for name, dataset in settings.retrieval.datasets.items()}
+CLIP_USERS |= {"predict": settings.predict} if settings.predict.projects else {}
 CLIP_MODELS = {Path(model_card(user.model)).stem: (f"{where}.model", user.model) for where, user in CLIP_USERS.items()}
 
 

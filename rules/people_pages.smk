@@ -96,13 +96,14 @@ rule people_07_labelling:
 rule people_labelling:
     """Pages to label a sample of each people run on; the labels then calibrate the threshold."""
     input:
-        lambda wc: expand(f"{PEOPLE}/{{run}}/07_labelling", run=named("people.runs", PEOPLE_RUNS)),
+        lambda wc: people_files("07_labelling"),
 
 
 rule people_calibration:
     """Precision and recall of the people runs that have labels."""
     input:
-        lambda wc: expand(
-            f"{PEOPLE}/{{run}}/07_calibration/calibration.json",
-            run=[run for run in named("people.runs", PEOPLE_RUNS) if labels(run, PEOPLE_RUNS[run].labels)],
+        lambda wc: people_files(
+            "07_calibration/calibration.json",
+            runs=[run for run in named("people.runs", PEOPLE_RUNS) if labels(run, PEOPLE_RUNS[run].labels)],
+            merged=False,
         ),

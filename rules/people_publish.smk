@@ -145,7 +145,7 @@ rule people_verify:
 rule people_removal_plan:
     """Lists and scripts to delete the removed images from their sources; a person runs them, the workflow never does."""
     input:
-        lambda wc: expand(f"{PEOPLE}/{{run}}/06_removal_plan/plan.csv", run=named("people.runs", PEOPLE_RUNS)),
+        lambda wc: people_files("06_removal_plan/plan.csv"),
 
 
 rule people_listing:
@@ -167,6 +167,7 @@ rule people_shard:
             if allowed(people_params.check_in_bucket, run, PEOPLE_RUNS[run])
             for shard in SHARDS[run]
         ],
+        lambda wc: people_files(merged=False),
 
 
 rule people_merge_remote:

@@ -89,15 +89,18 @@ rule retrieval_subset:
             for name in named("retrieval.datasets", DATASETS)
             for seed in DATASETS[name].seeds
         ],
+        lambda wc: catalogs(),
 
 
 rule retrieval_concepts:
     """Lists of the concepts that have test images."""
     input:
         lambda wc: expand(f"{RETRIEVAL}/{{dataset}}/08_concepts/concepts.txt", dataset=named("retrieval.datasets", DATASETS)),
+        lambda wc: catalogs(),
 
 
 rule retrieval_analysis:
     """Tables and plots of what the datasets hold."""
     input:
         lambda wc: expand(f"{RETRIEVAL}/{{dataset}}/08_analysis/analysis.csv", dataset=named("retrieval.datasets", DATASETS)),
+        lambda wc: catalogs(),

@@ -50,6 +50,10 @@ class Daemon:
             self._guard.wait()
         self._guard = None
 
+    def is_running(self) -> bool:
+        """Whether the program was started and has not ended."""
+        return self._guard is not None and not self.has_ended()
+
     def has_ended(self) -> bool:
         """Whether the program ended by itself; its guard goes on waiting."""
         if not self._guard:

@@ -53,9 +53,10 @@ def test_the_front_door_stays_short_and_rules_have_a_line_that_says_what_they_de
     lines = [line for line in listed if line.strip()]
     undescribed = [line for line in lines if not re.fullmatch(r"\w+ \(.+\.\)", line.strip())]
     assert not undescribed
-    numbered = r"(people|retrieval|models|demo)_\d\d[a-z]?_[a-z_]+(_\d+)?"
-    targets = {"people", "retrieval", "demo", "demo_data", "demo_models"}
+    numbered = r"(people|retrieval|predict|models|demo)_\d\d[a-z]?_[a-z_]+(_\d+)?"
+    targets = {"people", "retrieval", "predict", "demo", "demo_data", "demo_models"}
     targets |= {f"people_{name}" for name in ("verify", "removal_plan", "listing", "shard", "merge_remote", "labelling", "calibration")}
+    targets |= {f"predict_{name}" for name in ("check", "merge", "import")}
     targets |= {f"retrieval_{name}" for name in ("subset", "concepts", "analysis")}
     names = {line.split(" ")[0] for line in lines}
     assert {name for name in names if not re.fullmatch(numbered, name)} <= targets

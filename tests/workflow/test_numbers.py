@@ -112,6 +112,17 @@ def test_out_of_memory_halves_the_batch_for_the_rest_of_the_job(card: ModelCard,
     assert encoder.forwards == 2
 
 
+def test_raw_vectors_are_those_of_the_model_and_normalised_ones_their_directions(card: ModelCard) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (3, 224, 224, 3), dtype=np.uint8)
+    raw, unit = (
+        clip.ImageEncoder(card, device="cpu", precision="fp32", batch=4, threads=2, normalise=normalise).encode(images)
+        for normalise in (False, True)
+    )
+    lengths = np.linalg.norm(raw, axis=1, keepdims=True)
+    assert (np.abs(lengths - 1) > 0.1).all()
+    np.testing.assert_allclose(raw / lengths, unit, atol=1e-6)
+
+
 def test_other_errors_of_the_model_are_not_taken_for_memory(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: clip.ImageEncoder, pixels: np.ndarray) -> np.ndarray:
         raise RuntimeError("shapes do not match")

@@ -277,6 +277,14 @@ def test_a_missing_shard_table_is_made_again_not_skipped(finished: Project, proj
     assert (project.root / table).read_bytes() == before
 
 
+@pytest.mark.parametrize("target", ["people", "people_removal_plan", "people_labelling"])
+@pytest.mark.parametrize("lost", ["01_list", "02_embed", "03_score", "04_decide"])
+def test_what_a_failed_job_left_out_is_made_by_the_next_run(project: Project, lost: str, target: str) -> None:
+    # Snakemake has removed the outputs of a job that fails, while those of an earlier run stand behind it.
+    shutil.rmtree(project.results / lost)
+    assert {f"people_{lost}", "people_04_decide", "people_05_merge"} <= project.planned(target)
+
+
 def test_a_replaced_weights_file_is_noticed(project: Project) -> None:
     weights = project.root / "model/open_clip_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")

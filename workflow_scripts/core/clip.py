@@ -19,22 +19,21 @@ ALGORITHM = 1  # bumped by hand when vectors change
 AUTO_BATCH = {"cpu": 32, "cuda": 256}
 
 
-def fingerprint(card: ModelCard, *, views: str, decode: str, precision: str) -> str:
+def fingerprint(card: ModelCard, *, views: str, decode: str, precision: str, normalise: bool = True) -> str:
     """What a vector depends on, in 16 hex digits: vectors of one fingerprint can be compared and reused.
 
     Batch size, threads and device stay out: at a fixed precision they move a vector by less than 1e-4 in cosine.
     """
-    return digest(
-        {
-            "algorithm": ALGORITHM,
-            "decode": [DECODE_VERSION, decode],
-            "model": card.model_cfg,
-            "precision": precision,
-            "preprocess": card.preprocess_cfg,
-            "views": views,
-            "weights": card.sha256,
-        }
-    )
+    parts = {
+        "algorithm": ALGORITHM,
+        "decode": [DECODE_VERSION, decode],
+        "model": card.model_cfg,
+        "precision": precision,
+        "preprocess": card.preprocess_cfg,
+        "views": views,
+        "weights": card.sha256,
+    }
+    return digest(parts if normalise else parts | {"normalise": False})
 
 
 def resolve_device(device: str) -> tuple[str, str]:
@@ -76,8 +75,8 @@ class ImageEncoder:
     The last batch is padded, so that a vector does not depend on how many images came with it.
     """
 
-    def __init__(self, card: ModelCard, *, device: str, precision: str, batch: int | str, threads: int) -> None:
-        """Load the model; `batch` is images a forward pass, or `auto`."""
+    def __init__(self, card: ModelCard, *, device: str, precision: str, batch: int | str, threads: int, normalise: bool = True) -> None:
+        """Load the model; `batch` is images a forward pass, or `auto`; without `normalise` vectors keep their own length."""
         import torch
 
         self._torch = torch
@@ -89,6 +88,7 @@ class ImageEncoder:
         self._model = model.to(device=self._device, dtype=self._dtype)
         mean, std = (torch.tensor(card.preprocess_cfg[name], dtype=torch.float32) for name in ("mean", "std"))
         self._mean, self._std = (value.to(self._device).view(1, 3, 1, 1) for value in (mean, std))
+        self._normalise = normalise
         self._size = int(np.ravel(card.preprocess_cfg["size"])[0])
         self.batch = AUTO_BATCH[device] if batch == "auto" else int(batch)
         self.forwards = 0
@@ -101,7 +101,7 @@ class ImageEncoder:
         log.info("encoder: %s, %s, %d images a batch", self._device.type, str(self._dtype).removeprefix("torch."), self.batch)
 
     def encode(self, pixels: Pixels) -> npt.NDArray[np.float32]:
-        """L2-normalised vectors [n, d] of views [n, size, size, 3].
+        """Vectors [n, d] of views [n, size, size, 3], L2-normalised unless told otherwise.
 
         When memory does not suffice, the batch is halved for the rest of the job.
         """
@@ -119,8 +119,9 @@ class ImageEncoder:
 
     def _forward(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         with self._torch.inference_mode():
-            vectors = self._model.encode_image(self._input(pixels)).float()
-            vectors = self._torch.nn.functional.normalize(vectors, dim=-1)[: len(pixels)]
+            vectors = self._model.encode_image(self._input(pixels)).float()[: len(pixels)]
+            if self._normalise:
+                vectors = self._torch.nn.functional.normalize(vectors, dim=-1)
             self.forwards += 1
             return vectors.cpu().numpy()
 

@@ -32,7 +32,7 @@ class Embedded:
         sha256: of the content; None when it could not be read.
         width: upright, in pixels; None with an error.
         height: likewise.
-        vectors: [views, d] float16, each L2-normalised.
+        vectors: [views, d] float16, each L2-normalised unless the embedder was told otherwise.
         error: `stage: text`.
     """
 
@@ -65,6 +65,7 @@ class Embedder:
 
     Attributes:
         fingerprint: of the vectors, as `clip.fingerprint` gives it.
+        normalise: whether vectors are L2-normalised.
         description: what made them, in words, for the metadata of a table.
         counts: what was done so far: `known` items that needed no read, `read` files, `decoded` images, `encoded` images,
             `forwards` of the model, `errors`.
@@ -82,25 +83,29 @@ class Embedder:
         batch: int | str,
         threads: int,
         thumbnail_share: float = 0.0,
+        normalise: bool = True,
     ) -> None:
         """Open the cache for this model; the model itself is loaded when the first unknown image arrives.
 
         `thumbnail_share`: of which part of the images, chosen by their content, the cache keeps a thumbnail from this decode.
+        `normalise`: bring vectors to length 1; those of other lengths have a cache of their own.
         """
         self._card = card
         self._device, self._precision = clip.resolve_device(device)
-        self.fingerprint = clip.fingerprint(card, views=views, decode=decode_mode, precision=self._precision)
+        self.fingerprint = clip.fingerprint(card, views=views, decode=decode_mode, precision=self._precision, normalise=normalise)
         self.description = {
             "decode": decode_mode,
             "device": self._device,
             "fingerprint": self.fingerprint,
             "model": {"name": card.name, "pretrained": card.pretrained, "sha256": card.sha256},
+            "normalise": normalise,
             "precision": self._precision,
             "views": views,
         }
         self._preprocess = Preprocess.for_model(card.preprocess_cfg, views)
         self._min_side = self._preprocess.size if decode_mode == "scaled" else None
         self._max_pixels = max_pixels
+        self.normalise = normalise
         self._cache_root = cache_root
         self._batch = batch
         self._threads = threads
@@ -114,7 +119,12 @@ class Embedder:
         """The model on its device; loaded by the first call."""
         if self._encoder is None:
             self._encoder = clip.ImageEncoder(
-                self._card, device=self._device, precision=self._precision, batch=self._batch, threads=self._threads
+                self._card,
+                device=self._device,
+                precision=self._precision,
+                batch=self._batch,
+                threads=self._threads,
+                normalise=self.normalise,
             )
         return self._encoder
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.core.json_files import read_json
 from workflow_scripts.core.step import atomic_text, log, step
 from workflow_scripts.core.storage import Storage, open_storage
 from workflow_scripts.demo import NOTE
@@ -25,7 +26,7 @@ def people_results(aggregate: Path, truth: Path, source: Storage) -> dict[str, A
     removed, kept, errors = ({source.below(row["s3_key"]) for row in manifests.read_csv(aggregate / f"{name}_all.csv")} for name in names)
     people = {key for key, row in expected.items() if row["expected"] == "scanned" and int(row["people"]) > 0}
     right = len(removed & people)
-    totals = manifests.read_json(aggregate / "merge_metadata.json")["totals"]
+    totals = read_json(aggregate / "merge_metadata.json")["totals"]
     return {
         **{name: totals[name] for name in ("listed", "skipped", "kept", "removed", "errors")},
         "errors_as_expected": errors == {key for key, row in expected.items() if row["expected"] == "error"},

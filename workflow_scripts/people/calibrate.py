@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 
 from workflow_scripts.core.calibration import Bools, curve, reliability, wished_recall
 from workflow_scripts.core.calibration_text import LeftOut, Wording, sentences
+from workflow_scripts.core.json_files import write_json
 from workflow_scripts.core.rates import Floats
 from workflow_scripts.core.step import StepError, log, progress, report_counts, step
 from workflow_scripts.people.labels import Label, Labels, Matched, match_labels, read_labels
-from workflow_scripts.people.manifests import write_csv, write_json
+from workflow_scripts.people.manifests import write_csv
 
 COLUMNS = ("key", "sha256", "people_prob", "margin", "error")
 RATES = ("precision", "precision_low", "precision_high", "recall", "recall_low", "recall_high")

@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 from workflow_scripts.core.accounting import Ledger
 from workflow_scripts.core.decisions import Exclusions, Reviews
 from workflow_scripts.core.embeddings import digest
+from workflow_scripts.core.json_files import write_json
 from workflow_scripts.core.models import ModelCard
 from workflow_scripts.core.step import StepError, log, progress, report_counts, step
 from workflow_scripts.core.storage import Storage, open_storage
+from workflow_scripts.core.version import workflow_version
 from workflow_scripts.people import manifests
 from workflow_scripts.people.list_objects import ERROR, NOT_SAMPLED, SKIPPED, read_shard
 
@@ -126,7 +128,7 @@ def run_metadata(run: dict[str, Any], card: ModelCard, shard: int, found: dict[s
         "skipped": found["skipped"],
         "excluded": found["excluded"],
         "prompts": run["prompts"],
-        "workflow_version": manifests.version(),
+        "workflow_version": workflow_version(),
         "config_digest": digest(run),
     }
 
@@ -150,7 +152,7 @@ def decide(
     for shard, table in progress(scores.items(), total=len(scores), unit="shards"):
         out = folder / manifests.shard_name(shard, settings["shard_count"])
         found = decide_shard(decider, read_shard(listing, shard), table, out)
-        manifests.write_json(out / "run_metadata.json", run_metadata(settings, card, shard, found))
+        write_json(out / "run_metadata.json", run_metadata(settings, card, shard, found))
         totals.update(found["counts"])
     exclusions.check_used()
     for review in decisions.unused():

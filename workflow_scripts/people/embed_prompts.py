@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.core.clip import encode_texts
+from workflow_scripts.core.json_files import write_json
 from workflow_scripts.core.models import ModelCard
 from workflow_scripts.core.step import report_counts, step
-from workflow_scripts.people import manifests
 
 
 def embed_prompts(card: ModelCard, prompts: dict[str, list[str]]) -> dict[str, Any]:
@@ -20,5 +20,5 @@ def embed_prompts(card: ModelCard, prompts: dict[str, list[str]]) -> dict[str, A
 if job := globals().get("snakemake"):
     with step(job.log[0]):
         found = embed_prompts(ModelCard.read(job.input.model), job.params.prompts)
-        manifests.write_json(Path(job.output[0]), found)
+        write_json(Path(job.output[0]), found)
         report_counts(**{name: len(texts) for name, texts in job.params.prompts.items()})

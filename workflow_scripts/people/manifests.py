@@ -1,8 +1,6 @@
 """The manifest files of the people pipeline: names, columns, order and bytes that existing readers depend on."""
 
 import csv
-import json
-import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -89,18 +87,6 @@ def write_lines(path: Path, values: Iterable[str]) -> int:
     return count
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON for people to read; keys in the order given."""
-    with atomic_text(path) as handle:
-        json.dump(value, handle, indent=2, ensure_ascii=False)
-        handle.write("\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def write_removed_and_kept(folder: Path, removed: list[Row], kept: list[Row]) -> None:
     """Write the four tables and lists of a shard."""
     write_csv(folder / "removed.csv", COLUMNS, sorted(removed, key=order))
@@ -120,10 +106,3 @@ def describe_source(source: str, store: dict[str, Any]) -> dict[str, Any]:
         return {"bucket": None, "region": None, "src_prefix": source}
     bucket, prefix = parse_location(source)
     return {"bucket": bucket, "region": store.get("region"), "src_prefix": prefix}
-
-
-def version() -> str:
-    """The workflow's version."""
-    root = Path(os.path.abspath(__file__)).parents[2]
-    match = re.search(r'^version = "(.+)"$', (root / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
-    return match[1] if match else "unknown"

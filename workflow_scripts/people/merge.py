@@ -10,6 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from workflow_scripts.core.accounting import AccountingError, Ledger
+from workflow_scripts.core.json_files import read_json, write_json
 from workflow_scripts.core.step import StepError, log, report_counts, step
 from workflow_scripts.people import manifests
 from workflow_scripts.people.list_objects import SCAN, shard_of
@@ -67,7 +68,7 @@ def merge(shards: Path, listing: Path | None, shard_count: int, output: Path) ->
         "error_rows": totals["errors"],
     }
     _check_totals(totals, id_count, url_count)
-    manifests.write_json(output / "merge_metadata.json", _merged_metadata(metadata, counts, totals, _collisions(output)))
+    write_json(output / "merge_metadata.json", _merged_metadata(metadata, counts, totals, _collisions(output)))
     return totals
 
 
@@ -96,7 +97,7 @@ def _read_metadata(folders: list[Path]) -> list[dict[str, Any]]:
     missing = [str(folder / name) for folder in folders for name in manifests.SHARD_FILES if not (folder / name).is_file()]
     if missing:
         raise StepError(f"the merge needs every shard; missing: {', '.join(missing)}")
-    found = [manifests.read_json(folder / "run_metadata.json") for folder in folders]
+    found = [read_json(folder / "run_metadata.json") for folder in folders]
     for folder, metadata in zip(folders, found, strict=True):
         different = [name for name in SHARED if metadata[name] != found[0][name]]
         if different:

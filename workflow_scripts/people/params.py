@@ -5,6 +5,7 @@ from typing import Any
 
 from workflow_scripts.core.step import StepError
 from workflow_scripts.core.storage import is_bucket
+from workflow_scripts.people.manifests import AGGREGATE_FILES, SHARD_FILES
 from workflow_scripts.settings.params import store as store_of
 from workflow_scripts.settings.params import tracked
 from workflow_scripts.settings.people import PeopleRun
@@ -35,6 +36,20 @@ def publish(name: str, run: PeopleRun, shards: Sequence[int]) -> dict[str, Any]:
     places = ("source", "destination", "manifests")
     behaviour = ("shard_count", "dry_run", "presigned", "prune", "prune_max_fraction", "allow_copy_errors")
     return tracked(run, *places, *behaviour, run_id=name, store=store(run), shards=list(shards))
+
+
+def steps(shards: Sequence[str], *, merged: bool) -> list[str]:
+    """What the steps of a run make, below its results. Every target asks for all of it, so that what a failed job left out is made by
+    the next run: Snakemake removes a job's outputs before it runs, and does not miss them while those of the steps behind are there.
+
+    Args:
+        shards: those that are worked on here.
+        merged: whether they are merged here.
+    """
+    found = ["01_list/objects.parquet", "03_score/prompts.json"]
+    for shard in shards:
+        found += [f"02_embed/{shard}.parquet", f"03_score/{shard}.parquet", *(f"04_decide/{shard}/{file}" for file in SHARD_FILES)]
+    return found + [f"05_merge/aggregate/{file}" for file in AGGREGATE_FILES if merged]
 
 
 def receipts(folder: str, run: PeopleRun, shards: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.core.json_files import read_json, write_json
 from workflow_scripts.core.prefetch import ahead
 from workflow_scripts.core.step import log, progress
 from workflow_scripts.core.storage import S3Storage, Storage
@@ -103,7 +104,7 @@ class ManifestPublisher:
         elif path.name in WITH_LINKS and self._links:
             manifests.write_csv(scratch, manifests.COLUMNS, self._with_links(manifests.read_csv(path)))
         elif path.suffix == ".json":
-            manifests.write_json(scratch, self._with_facts(manifests.read_json(path)))
+            write_json(scratch, self._with_facts(read_json(path)))
         else:
             return path
         return scratch

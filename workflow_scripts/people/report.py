@@ -4,11 +4,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.core.json_files import read_json
 from workflow_scripts.core.pages import Choice, Export, Number, Page, Panel, Role, Threshold, build_page
 from workflow_scripts.core.step import report_counts, step
 from workflow_scripts.core.storage import open_storage
 from workflow_scripts.core.thumbnails import Thumbnails
-from workflow_scripts.people import manifests
 from workflow_scripts.people.calibration_figures import TITLES, figures
 from workflow_scripts.people.page_items import BAND, TOO_CLOSE, write_items
 
@@ -62,8 +62,8 @@ def build(
     run: dict[str, Any], aggregate: Path, calibration: Path | None, thumbnails: Thumbnails, output: Path, threads: int
 ) -> dict[str, int]:
     """Build the page from the merged manifests; gives the counts of `build_page`, and how many thumbnails were fetched for it."""
-    found = manifests.read_json(calibration) if calibration else None
-    totals = manifests.read_json(aggregate / "merge_metadata.json")["totals"]
+    found = read_json(calibration) if calibration else None
+    totals = read_json(aggregate / "merge_metadata.json")["totals"]
     with tempfile.TemporaryDirectory() as folder:
         items = Path(folder) / "items.parquet"
         close = write_items(aggregate, run["threshold"], items)

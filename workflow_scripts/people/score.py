@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workflow_scripts.core.embeddings import Vectors, iter_vectors, table_metadata
+from workflow_scripts.core.json_files import read_json
 from workflow_scripts.core.step import StepError, atomic_output, progress, report_counts, step
-from workflow_scripts.people.manifests import read_json
 
 SCHEMA = pa.schema(
     [

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from workflow_scripts.core.json_files import write_json
 from workflow_scripts.core.step import StepError, atomic_output, report_counts, step
 from workflow_scripts.core.storage import Storage, StorageError, open_storage
 from workflow_scripts.people import manifests
@@ -77,7 +78,5 @@ if job := globals().get("snakemake"):
         target = open_storage(job.params.run["manifests"], job.params.run["store"])
         target.prepare()
         count = publish_listing(Path(job.input[0]), job.params.run, target)
-        manifests.write_json(
-            Path(job.output[0]), {"rows": count, "place": target.uri(target.key_of(f"{job.params.run['run_id']}/{FOLDER}"))}
-        )
+        write_json(Path(job.output[0]), {"rows": count, "place": target.uri(target.key_of(f"{job.params.run['run_id']}/{FOLDER}"))})
         report_counts(rows=count)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from workflow_scripts.core.json_files import write_json
 from workflow_scripts.core.step import StepError, report_counts, step
 from workflow_scripts.core.storage import Storage, open_storage
-from workflow_scripts.people import manifests
 from workflow_scripts.people.journal import IMAGE, MANIFEST
 
 NAMED = 10
@@ -50,5 +50,5 @@ if job := globals().get("snakemake"):
         proofs, run = [Path(path) for path in job.input.receipts], job.params.run
         opened = {kind: open_storage(run[name], run["store"]) for kind, name in ((IMAGE, "destination"), (MANIFEST, "manifests"))}
         result = verify(proofs, opened)
-        manifests.write_json(Path(job.output[0]), as_report(result, proofs))
+        write_json(Path(job.output[0]), as_report(result, proofs))
         report_counts(**result[IMAGE])

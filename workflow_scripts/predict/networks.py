@@ -127,9 +127,9 @@ def embeddings(vectors: npt.NDArray[np.floating], *, normalise: bool) -> Floats:
     """Vectors of an embedding table [n, d] as a network takes them.
 
     Args:
-        vectors: L2-normalised when the table was written, then rounded to float16, which moves their length by up to 0.05 %.
-        normalise: bring them to length 1 again; otherwise they stay as the table holds them. Neither gives back the length that CLIP
-            gave them, for the table does not keep it: a network that was trained on raw embeddings cannot be used with it.
+        vectors: as the table holds them: of the length that CLIP gave them where a network asks for that, else L2-normalised; rounded to
+            float16, which moves their length by up to 0.05 %.
+        normalise: bring them to length 1; otherwise they stay as they are.
 
     A vector of zeros stays one.
     """

@@ -10,6 +10,7 @@ from workflow_scripts.predict.contents import Contents, read_contents
 from workflow_scripts.predict.database import COLUMNS, REQUIRED, SCHEMA_VERSION, TABLES, VIEWS
 from workflow_scripts.predict.read_database import UnreadableDatabaseError
 from workflow_scripts.predict.row_checks import CHECKS, ERROR, FAILED_CHECKS, WARNING
+from workflow_scripts.predict.tables import FAILED
 
 Issue = dict[str, Any]
 NAMED = 10  # how many groups an issue names
@@ -81,6 +82,8 @@ def _table_issues(found: Contents, *, with_user_data: bool) -> Iterator[Issue]:
     """Damages, tables, columns and versions."""
     for part, text in found.damages:
         yield _issue(ERROR, part, text, count=1)
+    if found.meta.get("status") == FAILED:
+        yield _issue(ERROR, "project", f"could not be processed: {found.meta.get('error')}", count=1)
     if "ai_decisions" not in found.objects:
         yield _issue(ERROR, "columns", "there is no table ai_decisions", count=1)
         return

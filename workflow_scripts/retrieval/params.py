@@ -1,6 +1,7 @@
 """What the rules of `retrieval` give their steps, from the settings of a dataset."""
 
 import os
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -74,11 +75,23 @@ def of_categories(dataset: RetrievalDataset, root: str, wildcards: Any, categori
     return [f"{root}/{wildcards.dataset}/04_retrieve/{category}/seed_{wildcards.seed}/{name}" for category in categories]
 
 
-def results(name: str, dataset: RetrievalDataset) -> list[str]:
-    """What a dataset comes to, below its results: Hugging Face datasets and pages, for every seed and K."""
-    found = ["07_images"]
+def listed(categories: Iterable[str]) -> list[str]:
+    """What the catalog is made from, and the catalog, below a dataset's results."""
+    return [f"00_inventory/{category}.parquet" for category in categories] + ["01_catalog/catalog.json", "01_catalog/images.parquet"]
+
+
+def results(name: str, dataset: RetrievalDataset, categories: Iterable[str]) -> list[str]:
+    """What a dataset comes to, below its results, for every seed and K: Hugging Face datasets and pages, and what every step before them
+    makes, so that the next run makes what a failed job left out: Snakemake removes a job's outputs before it runs, and does not miss
+    them while those of the steps behind are there.
+    """
+    names = list(categories)
+    found = [*listed(names), *(f"03_embed/{category}.parquet" for category in names), "07_images"]
     for seed in dataset.seeds:
+        found += [training_split(dataset, seed)]
         for k in dataset.top_k:
+            found += [f"04_retrieve/{category}/seed_{seed}/{records(dataset, k)}.json" for category in names]
+            found += [combined(dataset, seed, k)]
             found += [f"06_hf_dataset/{dataset_folder(name, dataset, variant, seed, k)}" for variant in dataset.hf.variants]
             found += [f"07_report/seed_{seed}_K_{k}"]
     return found

@@ -1,11 +1,11 @@
 """retrieval 07: a page to judge the comparisons by: a query, its positive and a negative in each row."""
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.core.json_files import read_json
 from workflow_scripts.core.pages import Choice, Export, Number, Page, Role, Threshold, build_page
 from workflow_scripts.core.step import report_counts, step
 from workflow_scripts.core.storage import FolderStorage
@@ -81,18 +81,13 @@ def build(
         output: folder of the page.
         threads: how many sheets of thumbnails are made at a time.
     """
-    facts = [_read_json(path) for path in metadata]
+    facts = [read_json(path) for path in metadata]
     with tempfile.TemporaryDirectory() as folder:
         items = Path(folder) / "items.parquet"
         found = write_items(records, facts, Images(images, run["data_root"]), items)
-        counts = build_page(describe(run, facts, _read_json(splits), found), items, output, thumbnails, threads=threads)
+        counts = build_page(describe(run, facts, read_json(splits), found), items, output, thumbnails, threads=threads)
     thumbnails.flush()
     return counts | {"fetched": thumbnails.made}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
 
 
 if job := globals().get("snakemake"):

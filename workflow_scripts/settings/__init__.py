@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from workflow_scripts.settings.base import Images, Strict
 from workflow_scripts.settings.demo import Demo
 from workflow_scripts.settings.people import People
+from workflow_scripts.settings.predict import Predict
 from workflow_scripts.settings.retrieval import Retrieval
 
 
@@ -32,6 +33,9 @@ class Settings(Strict):
     images: Images = Field(default_factory=lambda: Images(), description="How image files are decoded.")
     people: People = Field(default_factory=lambda: People(), description="Take images with people out of a set.")
     retrieval: Retrieval = Field(default_factory=lambda: Retrieval(), description="Concept folders to a training set of hard comparisons.")
+    predict: Predict = Field(
+        default_factory=lambda: Predict(), description="Best images of groups and how to crop them, for many zipped projects."
+    )
     demo: Demo = Field(default_factory=lambda: Demo(), description="Sample data, drawn by the workflow itself.")
 
 

@@ -19,6 +19,12 @@ class DemoRetrieval(Strict):
     )
 
 
+class DemoPredict(Strict):
+    """The drawn projects that the predict pipeline works on."""
+
+    groups: int = Field(24, ge=8, description="How many groups of images to draw in each project; odd ones come on top.")
+
+
 class Demo(Strict):
     """Sample data, drawn by the workflow itself."""
 
@@ -27,3 +33,4 @@ class Demo(Strict):
     seed: int = Field(7, description="Another seed draws other scenes.")
     people: DemoPeople = Field(default_factory=lambda: DemoPeople(), description="The set for the people pipeline.")
     retrieval: DemoRetrieval = Field(default_factory=lambda: DemoRetrieval(), description="The set for the retrieval pipeline.")
+    predict: DemoPredict = Field(default_factory=lambda: DemoPredict(), description="The projects for the predict pipeline.")

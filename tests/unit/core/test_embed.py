@@ -23,13 +23,13 @@ NO_VECTOR = (1, 2, 3)  # the colour for which the stand-in gives no finite vecto
 
 
 class Encoder:
-    """Stands in for the model: a view's vector is its mean colour, normalised."""
+    """Stands in for the model: a view's vector is its mean colour, normalised unless told otherwise."""
 
     built: ClassVar[list] = []
 
-    def __init__(self, card, *, device, precision, batch, threads):
+    def __init__(self, card, *, device, precision, batch, threads, normalise):
         self.batch = clip.AUTO_BATCH[device] if batch == "auto" else batch
-        self.forwards, self.calls = 0, []
+        self.forwards, self.calls, self.normalise = 0, [], normalise
         Encoder.built.append(self)
 
     def encode(self, pixels):
@@ -38,7 +38,8 @@ class Encoder:
         self.calls.append(len(pixels))
         self.forwards += math.ceil(len(pixels) / self.batch)
         means = pixels.mean(axis=(1, 2))
-        vectors = (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+        lengths = np.linalg.norm(means, axis=1, keepdims=True) if self.normalise else 1
+        vectors = (means / lengths).astype(np.float32)
         vectors[(np.round(means) == NO_VECTOR).all(axis=1)] = np.nan
         return vectors
 
@@ -396,7 +397,7 @@ def test_a_view_that_is_not_finite_costs_the_image(flow):
 
 def test_the_fingerprint_tells_what_a_vector_depends_on():
     base = {"views": "center", "decode": "full", "precision": "fp32"}
-    changed = [base | {"views": "tiles"}, base | {"decode": "scaled"}, base | {"precision": "bf16"}]
+    changed = [base | {"views": "tiles"}, base | {"decode": "scaled"}, base | {"precision": "bf16"}, base | {"normalise": False}]
     cards = [
         ModelCard(**{**{name: getattr(CARD, name) for name in CARD.__dataclass_fields__}, **other})
         for other in ({"sha256": "cd" * 32}, {"model_cfg": {"width": 2}}, {"preprocess_cfg": PREPROCESS | {"mean": [0.4] * 3}})
@@ -404,7 +405,20 @@ def test_the_fingerprint_tells_what_a_vector_depends_on():
     found = [clip.fingerprint(CARD, **options) for options in (base, *changed)] + [clip.fingerprint(card, **base) for card in cards]
     assert len(set(found)) == len(found)
     moved = ModelCard("other name", "/elsewhere/toy.pt", "toy", "/elsewhere/toy.pt", 1, CARD.sha256, CARD.model_cfg, PREPROCESS)
-    assert clip.fingerprint(moved, **base) == found[0]
+    assert clip.fingerprint(moved, **base) == clip.fingerprint(CARD, **base, normalise=True) == found[0]
+
+
+def test_vectors_of_their_own_length_have_a_cache_of_their_own(flow):
+    flow.put("a.png", png((30, 60, 90)))
+    raw, counts, _ = flow.run(normalise=False)
+    np.testing.assert_array_equal(raw["a.png"].vectors, np.array([[30, 60, 90]], np.float16))
+    assert counts["encoded"] == 1
+    unit, counts, _ = flow.run()
+    assert_vectors(unit["a.png"], (30, 60, 90))
+    assert counts["encoded"] == 1
+    again, counts, _ = flow.run(normalise=False)
+    np.testing.assert_array_equal(again["a.png"].vectors, raw["a.png"].vectors)
+    assert (counts["known"], counts["encoded"]) == (1, 0)
 
 
 def test_an_image_for_which_memory_did_not_suffice_is_read_again(flow, monkeypatch):

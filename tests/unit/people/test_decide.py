@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from workflow_scripts.core.accounting import AccountingError
+from workflow_scripts.core.json_files import read_json
 from workflow_scripts.core.step import StepError
 from workflow_scripts.people import manifests, score
 from workflow_scripts.people.decide import decide
@@ -132,7 +133,7 @@ def test_every_listed_file_has_one_outcome(run):
         {"s3_key": "b/truncated.jpg", "error": "decode: truncated"},
         {"s3_key": r"c/caf\udce9.jpg", "error": "list: the name is no UTF-8; rename the file"},
     ]
-    metadata = manifests.read_json(run.shard() / "run_metadata.json")
+    metadata = read_json(run.shard() / "run_metadata.json")
     assert metadata["skipped"] == {"extension .mp4": 1, "extension .txt": 2}
     assert metadata["excluded"] == {f"excluded: {csv}": 1}
 
@@ -256,7 +257,7 @@ def test_an_excluded_image_is_not_decided(run, reviewed):
     counts = decided(run)
     assert run.outcomes() == {"removed": ["x/c.jpg"], "kept": [], "errors": []}
     assert counts["excluded"] == 3
-    assert manifests.read_json(run.shard() / "run_metadata.json")["excluded"] == {f"excluded: {one}": 2, f"excluded: {two}": 1}
+    assert read_json(run.shard() / "run_metadata.json")["excluded"] == {f"excluded: {one}": 2, f"excluded: {two}": 1}
 
 
 def test_the_removed_list_of_a_run_excludes_its_images_from_the_next(run):
@@ -291,7 +292,7 @@ def test_metadata_holds_what_decides_and_nothing_of_the_moment(run):
     run.put("a.jpg", 0.9)
     run.settings |= {"shard_count": 2, "threshold": 0.25}
     decided(run)
-    found = manifests.read_json(run.shard(1) / "run_metadata.json")
+    found = read_json(run.shard(1) / "run_metadata.json")
     later = ("timestamp_utc", "bucket", "region", "dst_prefix", "manifest_prefix", "dry_run", "batch_size")
     assert {name: found[name] for name in later} == dict.fromkeys(later)
     assert found["model"] == {"name": "ViT", "pretrained": "toy.pt", "sha256": "ab" * 32}

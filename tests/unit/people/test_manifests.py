@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 
 import pytest
 
@@ -142,14 +141,3 @@ def test_lists_have_one_value_a_line_whatever_the_value(tmp_path):
     assert (tmp_path / "a.txt").read_bytes() == "a\ntwo%0Alines\ncr%0D\nsep%E2%80%A8x\n%00\né 😀\n\n".encode()
     assert manifests.write_lines(tmp_path / "a.txt", []) == 0
     assert (tmp_path / "a.txt").read_bytes() == b""
-
-
-def test_json_is_for_people(tmp_path):
-    manifests.write_json(tmp_path / "a.json", {"b": "é", "a": [1, None]})
-    text = (tmp_path / "a.json").read_text(encoding="utf-8")
-    assert text == '{\n  "b": "é",\n  "a": [\n    1,\n    null\n  ]\n}\n'
-    assert manifests.read_json(tmp_path / "a.json") == json.loads(text)
-
-
-def test_the_version_is_that_of_the_project():
-    assert manifests.version() == "0.1.0"

@@ -3,6 +3,7 @@
 import pytest
 
 from workflow_scripts.core.accounting import AccountingError
+from workflow_scripts.core.json_files import read_json, write_json
 from workflow_scripts.core.step import StepError
 from workflow_scripts.people import manifests
 from workflow_scripts.people.list_objects import shard_of
@@ -46,9 +47,9 @@ def edit_rows(run, shard, name, change):
 
 def edit_metadata(run, shard, change):
     path = run.shard(shard) / "run_metadata.json"
-    metadata = manifests.read_json(path)
+    metadata = read_json(path)
     change(metadata)
-    manifests.write_json(path, metadata)
+    write_json(path, metadata)
 
 
 def refused(run, kind=AccountingError):
@@ -95,7 +96,7 @@ def test_everything_of_every_shard_is_there_once_and_in_order(four):
         "scanned": 31,
     }
     assert (four.aggregate / "removed_all_s3_urls.txt").read_text().splitlines() == [row["s3_uri"] for row in removed]
-    metadata = manifests.read_json(four.aggregate / "merge_metadata.json")
+    metadata = read_json(four.aggregate / "merge_metadata.json")
     assert metadata["counts"] == {
         "shard_count": 4,
         "merged_removed_rows": len(removed),
@@ -115,7 +116,7 @@ def test_empty_tables_have_their_headers(run):
     header = ",".join(manifests.COLUMNS) + "\n"
     assert [(run.aggregate / f"{name}_all.csv").read_text() for name in ("removed", "kept")] == [header, header]
     assert (run.aggregate / "removed_all_image_ids.txt").read_bytes() == b""
-    assert manifests.read_json(run.aggregate / "merge_metadata.json")["image_id_collisions"] == {"ids": 0, "examples": []}
+    assert read_json(run.aggregate / "merge_metadata.json")["image_id_collisions"] == {"ids": 0, "examples": []}
 
 
 def test_an_empty_shard_is_a_shard(run):
@@ -243,7 +244,7 @@ def test_ids_that_several_keys_share_are_reported(run, log_text):
         run.put(key, prob)
     run.settings["shard_count"] = 3
     run.until_merge()
-    found = manifests.read_json(run.aggregate / "merge_metadata.json")["image_id_collisions"]
+    found = read_json(run.aggregate / "merge_metadata.json")["image_id_collisions"]
     assert found == {"ids": 5, "examples": ["", "1", "2", "NULL", "two\nlines"]}
     assert "5 image ids belong to several keys each; go by s3_key or sha256 instead" in log_text()
 
@@ -264,7 +265,7 @@ def test_no_more_than_twenty_examples_are_shown(run):
         run.put(f"a/{number:02}.jpg")
         run.put(f"b/{number:02}.jpg")
     run.until_merge()
-    found = manifests.read_json(run.aggregate / "merge_metadata.json")["image_id_collisions"]
+    found = read_json(run.aggregate / "merge_metadata.json")["image_id_collisions"]
     assert found == {"ids": 25, "examples": [f"{number:02}" for number in range(20)]}
 
 

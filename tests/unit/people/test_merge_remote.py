@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from workflow_scripts.core.json_files import read_json, write_json
 from workflow_scripts.core.step import StepError
 from workflow_scripts.core.storage import FolderStorage, open_storage
 from workflow_scripts.people import manifests
@@ -68,11 +69,11 @@ def test_the_aggregate_is_published_beside_the_shards(published, tree):
     assert after.keys() - before.keys() == {f"test/aggregate/{name}" for name in manifests.AGGREGATE_FILES}
     for name in manifests.AGGREGATE_FILES[:-1]:
         assert after[f"test/aggregate/{name}"] == (output / name).read_bytes()
-    found = manifests.read_json(published.published / "test/aggregate/merge_metadata.json")
+    found = read_json(published.published / "test/aggregate/merge_metadata.json")
     assert found["publish"] == {"machines": "each shard was published by the machine that made it"}
     assert found["manifest_root"] == f"{published.published}/test"
     assert found["timestamp_utc"]
-    assert manifests.read_json(output / "merge_metadata.json")["timestamp_utc"] is None
+    assert read_json(output / "merge_metadata.json")["timestamp_utc"] is None
 
 
 def test_merging_again_replaces_the_aggregate(published, tree):
@@ -150,7 +151,7 @@ def test_a_file_that_changes_while_it_is_read_is_named(published, monkeypatch):
 
 def test_a_shard_of_other_settings_is_refused(published):
     path = published.published / "test" / "shard-0001-of-0004" / "run_metadata.json"
-    manifests.write_json(path, manifests.read_json(path) | {"threshold": 0.6})
+    write_json(path, read_json(path) | {"threshold": 0.6})
     assert "shard-0001-of-0004 differs from" in refused(published)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from workflow_scripts.core.json_files import read_json
 from workflow_scripts.core.step import StepError
 from workflow_scripts.core.storage import FolderStorage, StorageError
 from workflow_scripts.people import manifests
@@ -127,7 +128,7 @@ def test_published_metadata_says_what_only_publishing_knows(filled, tree):
     tracked = tree(filled.decided), tree(filled.aggregate)
     counts = filled.publish(batch_size="auto")
     assert (tree(filled.decided), tree(filled.aggregate)) == tracked
-    found = manifests.read_json(filled.published / "test" / "run_metadata.json")
+    found = read_json(filled.published / "test" / "run_metadata.json")
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", found["timestamp_utc"])
     named = {name: found[name] for name in ("dst_prefix", "manifest_prefix", "dry_run", "batch_size", "bucket", "region")}
     assert named == {
@@ -138,8 +139,8 @@ def test_published_metadata_says_what_only_publishing_knows(filled, tree):
         "bucket": None,
         "region": None,
     }
-    assert list(found) == list(manifests.read_json(filled.shard() / "run_metadata.json"))
-    found = manifests.read_json(filled.published / "test" / "aggregate" / "merge_metadata.json")
+    assert list(found) == list(read_json(filled.shard() / "run_metadata.json"))
+    found = read_json(filled.published / "test" / "aggregate" / "merge_metadata.json")
     assert found["manifest_root"] == f"{filled.published}/test"
     assert found["output_prefix"] == f"{filled.published}/test/aggregate"
     assert {name: found["publish"][name] for name in ("kept", "copied", "failed")} == {"kept": 12, "copied": 12, "failed": 0}
@@ -440,8 +441,8 @@ def test_a_dry_run_copies_no_image_and_publishes_the_manifests(filled, tree):
     counts = filled.all(dry_run=True)
     assert (counts["would_copy"], counts["copied"], counts["manifests"]) == (12, 0, 18)
     assert tree(filled.destination) == {}
-    assert manifests.read_json(filled.published / "test" / "run_metadata.json")["dry_run"] is True
-    assert manifests.read_json(filled.published / "test" / "aggregate" / "merge_metadata.json")["publish"]["would_copy"] == 12
+    assert read_json(filled.published / "test" / "run_metadata.json")["dry_run"] is True
+    assert read_json(filled.published / "test" / "aggregate" / "merge_metadata.json")["publish"]["would_copy"] == 12
     assert {row["kind"] for row in receipt(filled)} == {MANIFEST}
     assert copied(filled.publish()) == (12, 0)
 

@@ -6,6 +6,7 @@ import re
 import pyarrow.parquet as pq
 import pytest
 
+from workflow_scripts.core.json_files import read_json
 from workflow_scripts.core.step import StepError
 from workflow_scripts.core.storage import FolderStorage, S3Options, S3Storage, StoreError
 from workflow_scripts.people import manifests
@@ -244,7 +245,7 @@ def test_a_folder_has_no_links_and_that_is_said(run, log_text):
     there = list(manifests.read_csv(run.published / "test" / "aggregate" / "kept_all.csv"))
     assert [row["presigned_url"] for row in there] == ["", "", ""]
     assert (run.published / "test" / "kept.csv").read_bytes() == (run.shard() / "kept.csv").read_bytes()
-    assert "presigned" not in manifests.read_json(run.published / "test" / "run_metadata.json")
+    assert "presigned" not in read_json(run.published / "test" / "run_metadata.json")
 
 
 EXPIRES = {"expires_seconds": 3600, "expires_at_utc": "2026-03-01T13:00:00Z"}
@@ -289,7 +290,7 @@ def test_links_stand_in_the_published_copy_alone(filled, tree, shard_count):
         name = key.rsplit("/", 1)[-1]
         (filled.root / "there").write_bytes(data)
         if name.endswith(".json"):
-            found = manifests.read_json(filled.root / "there")
+            found = read_json(filled.root / "there")
             ends = dt.datetime.fromisoformat(found["presigned"]["expires_at_utc"]) - dt.timedelta(hours=1)
             assert before <= ends <= dt.datetime.now(dt.UTC)
             assert (found["presigned"]["expires_seconds"], "note" in found["presigned"]) == (3600, False)

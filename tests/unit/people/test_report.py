@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from workflow_scripts.core.json_files import read_json
 from workflow_scripts.core.pages import Choice, Export, Number, Threshold
 from workflow_scripts.core.storage import FolderStorage
 from workflow_scripts.core.thumbnails import Thumbnails
-from workflow_scripts.people import manifests
 from workflow_scripts.people.calibrate import calibrate
 from workflow_scripts.people.calibration_figures import TITLES
 from workflow_scripts.people.report import build, calibration_panels, describe
@@ -154,7 +154,7 @@ def test_earlier_decisions_stand_on_the_page(merged):
 
 def test_labels_give_panels_with_their_sentences_and_figures(merged):
     calibration = labelled(merged)
-    found = manifests.read_json(calibration)
+    found = read_json(calibration)
     counts, folder, data = page_of(merged, calibration)
     assert counts["rows"] == 9
     document = (folder / "index.html").read_text()

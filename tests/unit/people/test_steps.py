@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from workflow_scripts.core.json_files import read_json
 from workflow_scripts.core.storage import FolderStorage, S3Storage
 from workflow_scripts.people import (
     labelling,
@@ -133,7 +134,7 @@ def test_publishing_takes_the_aggregate_where_there_is_one(filled, start, whole)
     kinds = {row["key"].split("/")[1] for row in pq.read_table(filled.receipt).to_pylist() if row["kind"] == "manifest"}
     assert kinds == {*(manifests.shard_name(shard, SHARDS) for shard in shards), *(["aggregate"] if whole else [])}
     metadata = filled.published / "test" / manifests.shard_name(1, SHARDS) / "run_metadata.json"
-    assert manifests.read_json(metadata)["batch_size"] == "auto"
+    assert read_json(metadata)["batch_size"] == "auto"
 
 
 def test_verifying_writes_what_it_found(filled, start, tmp_path):

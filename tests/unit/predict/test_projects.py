@@ -68,3 +68,34 @@ def test_a_table_that_is_not_there_or_no_text_is_named(tmp_path):
     (tmp_path / "projects.tsv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(StepError, match="is no UTF-8"):
         read_projects(tmp_path / "projects.tsv")
+
+
+def test_a_database_to_merge_into_may_be_named(tmp_path):
+    found = read_projects(table(tmp_path, "project_id\tpath\tuser_database\none\t/x\t/disk/one.db\ntwo\t/y\t\n"))
+    assert [project.user_database for project in found] == ["/disk/one.db", ""]
+
+
+def test_every_zip_of_a_folder_is_a_project(tmp_path):
+    for name in ("b c.zip", "a.ZIP", "._a.zip", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    assert read_projects(tmp_path) == [
+        Project("a", str(tmp_path / "a.ZIP"), "", False),
+        Project("b c", str(tmp_path / "b c.zip"), "", False),
+    ]
+
+
+def test_a_folder_without_a_zip_or_with_two_of_one_name_is_refused(tmp_path):
+    with pytest.raises(StepError, match=r"holds no \.zip file"):
+        read_projects(tmp_path)
+    for name in ("a.zip", "a.ZIP"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(StepError, match=r"a\.ZIP and a\.zip would be one project"):
+        read_projects(tmp_path)
+
+
+def test_a_zip_whose_name_is_no_text_is_refused(tmp_path):
+    with open(bytes(tmp_path) + b"/\xff.zip", "wb"):
+        pass
+    with pytest.raises(StepError, match=r"udcff\.zip is no UTF-8"):
+        read_projects(tmp_path)

@@ -131,7 +131,7 @@ def test_an_image_without_an_outcome_stops_the_step(folders, monkeypatch, lost):
 class Encoder:
     """Stands in for the network alone: a view's vector is its mean colour."""
 
-    def __init__(self, card, *, device, precision, batch, threads):
+    def __init__(self, card, *, device, precision, batch, threads, normalise):
         self.forwards = 0
 
     def encode(self, pixels):

@@ -100,13 +100,16 @@ def test_a_hugging_face_dataset_of_one_category_reads_its_records():
 def test_what_a_dataset_comes_to():
     found = dataset(seeds=[23, 7], top_k=[2, 3], hf={"category": "a b", "variants": ["speaker", "listener"]})
     part = slug("a b")
-    wanted = ["07_images"]
+    wanted = ["00_inventory/dog.parquet", "01_catalog/catalog.json", "01_catalog/images.parquet", "03_embed/dog.parquet", "07_images"]
     for seed in (23, 7):
+        wanted += [f"02_splits/seed_{seed}/train_combined_concepts_subset_65.json"]
         for k in (2, 3):
+            wanted += [f"04_retrieve/dog/seed_{seed}/retrieval_top{k}.json"]
+            wanted += [f"05_combine/all/seed_{seed}/retrieval_top{k}_combined_all.json"]
             wanted += [f"06_hf_dataset/perva_{part}_test_subset_seed_{seed}_K_{k}"]
             wanted += [f"06_hf_dataset/perva_{part}_test_subset_listener_seed_{seed}_K_{k}", f"07_report/seed_{seed}_K_{k}"]
-    assert sorted(params.results("perva", found)) == sorted(wanted)
-    assert "06_hf_dataset/yollava_all_test_subset_seed_23_K_3" in params.results("yollava", dataset())
+    assert sorted(params.results("perva", found, ["dog"])) == sorted(wanted)
+    assert "06_hf_dataset/yollava_all_test_subset_seed_23_K_3" in params.results("yollava", dataset(), [])
 
 
 def test_the_files_of_all_categories():

@@ -34,10 +34,12 @@ def build_page(
     Args:
         page: what to say and to offer.
         table: Parquet file or Arrow table, a row an item: `id` (content sha256; null where nobody could read it), `name`
-            (unique), `outcome`, `reason` (of errors: the text), `link` (of the original, may be empty), `images` (up to three
-            keys for `thumbnail`), the number columns that the page names. Optional: `label` (stands under the pictures in place of
-            the last part of the name), `links` (of all images of a row), `tags`, `boxes` (image, x0, y0, x1, y1 as parts of width
-            and height, label), `decision` (that a person made before), `fixed` (thresholds do not decide about this row).
+            (unique), `outcome`, `reason` (of errors: the text), `link` (of the original, may be empty), `images` (keys for
+            `thumbnail`, six at most; null for an image without a picture), the number columns that the page names. Optional:
+            `label` (stands under the pictures in place of the last part of the name), `links` and `captions` (of all images),
+            `members` (name and id of all images, the row's own first: search finds them, a decision can name any with an id),
+            `tags`, `boxes` (image, x0, y0, x1, y1 as parts of width and height, label), `decision` (that a person made before),
+            `fixed` (thresholds do not decide about this row).
         output: folder, which appears whole or not at all.
         thumbnail: gives the picture of a key as JPEG, PNG or WebP, or None; called from threads, only for what is shown.
         max_items: more rows than that are sampled; counts, histograms and what a threshold would change stay complete.
@@ -58,16 +60,15 @@ def build_page(
     keys, places = _assign(scanned, page, shown, [row or [] for row in taken["images"].to_pylist()], max_thumbnails)
     with new_folder(output) as folder:
         sizes = write_sheets(folder / "sheets", keys, thumbnail, threads)
-        pictures = payload.pictures(places, sizes)
         data = {
             "page": payload.settings(page),
             "outcomes": [[name, page.outcomes.get(name, "other")] for name in ([] if page.blind else scanned.outcomes)],
             "totals": payload.totals(scanned, page, source, shown),
             "items": payload.items(scanned, page, source, shown, taken),
-            "pictures": pictures,
+            "pictures": payload.pictures(places, sizes),
         }
         write_file(folder / "data.js", payload.script(data))
-        write_document(folder, page, limits(scanned, shown, places, len(sizes)))
+        write_document(folder, page, limits(scanned, page, shown, places, len(sizes)))
     found = {"rows": len(scanned), "shown": len(shown), "thumbnails": len(sizes)}
     found |= {"missing": sizes.count(NONE), "broken": sizes.count(BROKEN)}
     if found["broken"]:
@@ -75,13 +76,15 @@ def build_page(
     return found
 
 
-def limits(scanned: Scan, shown: Indices, places: list[list[int]], thumbnails: int) -> list[str]:
+def limits(scanned: Scan, page: Page, shown: Indices, places: list[list[int]], thumbnails: int) -> list[str]:
     """Sentences on what the page leaves out."""
     said = []
     if len(shown) < len(scanned):
+        lowest = next((number.label for number in page.shown_numbers() if number.column == page.lowest_first), "")
+        first = f"those with the lowest {lowest}" if lowest else "those nearest to each threshold"
         said.append(
-            f"{len(shown):,} of {len(scanned):,} items are shown: those nearest to each threshold, some of every outcome, errors, and a "
-            "random part. Counts, histograms and what a threshold would change cover all of them."
+            f"{len(shown):,} of {len(scanned):,} items are shown: {first}, some of every outcome, errors, and a random part. Counts, "
+            "histograms and what a threshold would change cover all of them."
         )
         hidden = int(scanned.person.sum()) - int(scanned.person[shown].sum())
         if hidden:
@@ -95,7 +98,7 @@ def limits(scanned: Scan, shown: Indices, places: list[list[int]], thumbnails: i
 def _assign(scanned: Scan, page: Page, shown: Indices, images: list[list[Any]], limit: int) -> tuple[list[str], list[list[int]]]:
     """Which thumbnails there are, in the order to pack them, and those of each item.
 
-    What is looked at together is packed together: by the first threshold's number, since views and the slider go along it.
+    What is looked at together is packed together: by the number along which views and the slider go.
     """
     # Items of a sample share fewer pictures than all items do: it shrinks until the pictures of its items fit in, all of each.
     wanted, before = shown, shown[:0]
@@ -105,11 +108,11 @@ def _assign(scanned: Scan, page: Page, shown: Indices, images: list[list[Any]], 
     number: dict[str, int] = {}
     for rows in (wanted, before):
         order = np.searchsorted(shown, rows)
-        if page.thresholds and not page.blind:
-            order = order[np.argsort(scanned.numbers[page.thresholds[0].column][rows], kind="stable")]
+        if along := page.looked_at_by():
+            order = order[np.argsort(scanned.numbers[along][rows], kind="stable")]
         for item in order.tolist():
             for key in images[item]:
                 if key is not None and len(number) < limit:
                     number.setdefault(key, len(number))
-    places = [[number.get(key, payload.NOT_SHOWN) for key in row if key is not None] for row in images]
+    places = [[payload.NO_PICTURE if key is None else number.get(key, payload.NOT_SHOWN) for key in row] for row in images]
     return list(number), places

@@ -136,7 +136,9 @@ class Page:
         export: the file with the decisions.
         blind: hide outcome, reason and numbers (they are not even in the page's files) and keep the table's order, so that
             labels are not biased.
-        captions: what the first, second and third image of a row are.
+        captions: what the first, second, ... image of a row are; the table may say it for each row.
+        lowest_first: number column whose lowest values a person looks at first: the page opens in this order, and where rows or
+            thumbnails are left out it keeps these. Without it the first threshold takes this place.
         move: folder that names are relative to, and folder to move rejected files to: the page then offers `mv` lines.
         warnings: plain sentences for the top, to be heeded before anything else.
         notes: further ones.
@@ -153,6 +155,7 @@ class Page:
     export: Export = Export()
     blind: bool = False
     captions: tuple[str, ...] = ()
+    lowest_first: str = ""
     move: tuple[str, str] | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -166,6 +169,12 @@ class Page:
             raise ValueError("choices need values that differ and are not empty")
         if not self.page_id or set(self.outcomes.values()) - set(ROLES):
             raise ValueError(f"a page needs a page_id, and outcomes with a role among {', '.join(ROLES)}")
+        if self.lowest_first and self.lowest_first not in {number.column for number in self.numbers}:
+            raise ValueError(f"lowest_first: {self.lowest_first!r} is none of the page's numbers")
+
+    def looked_at_by(self) -> str:
+        """The number column along which a person goes through the page; empty for none."""
+        return "" if self.blind else self.lowest_first or next((threshold.column for threshold in self.thresholds), "")
 
     def shown_numbers(self) -> tuple[Number, ...]:
         """The numbers to show: those of the thresholds first, each column once."""

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from workflow_scripts.core.pages.table import Floats, Indices, Scan, Table
 # In a script these could end it, begin markup or break a line; in JSON they only stand within strings.
 _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 NOT_SHOWN = -1  # a picture that was not asked for
+NO_PICTURE = -2  # an image that has none
 
 
 def script(value: Any) -> bytes:
@@ -35,6 +37,7 @@ def settings(page: Page) -> dict[str, Any]:
         "choices": [asdict(choice) for choice in page.choices],
         "export": asdict(page.export),
         "captions": page.captions,
+        "lowestFirst": "" if page.blind else page.lowest_first,
         "move": page.move,
         "numbers": [asdict(number) for number in page.shown_numbers()],
         "thresholds": [
@@ -82,6 +85,8 @@ def items(scanned: Scan, page: Page, table: Table, shown: Indices, taken: pa.Tab
         "label": _dictionary(taken["label"]) if "label" in table else None,
         "tags": _dictionary_of_lists(taken["tags"]) if "tags" in table else None,
         "boxes": _boxes(taken["boxes"]) if "boxes" in table else None,
+        "captions": _dictionary_of_lists(taken["captions"]) if "captions" in table else None,
+        "members": _members(taken["members"]) if "members" in table else None,
         "decision": _dictionary(taken["decision"]) if "decision" in table else None,
     }
     if page.blind:
@@ -133,7 +138,7 @@ def _dictionary_of_lists(column: pa.ChunkedArray) -> dict[str, Any]:
 
 
 def _links(taken: pa.Table) -> dict[str, Any]:
-    """Links of the first images without the part that all share; those of the second and third stand in `more`."""
+    """Links of the first images without the part that all share; those of further ones stand in `more`."""
     first, more = texts(taken["link"]), None
     if "links" in taken.column_names:
         rows = [[link or "" for link in row or ()] for row in taken["links"].to_pylist()]
@@ -152,3 +157,11 @@ def _boxes(column: pa.ChunkedArray) -> list[list[list[Any]]]:
         [[box.get("image") or 0, *(round(min(1.0, max(0.0, box[side])), 4) for side in sides), box.get("label") or ""] for box in row or ()]
         for row in column.to_pylist()
     ]
+
+
+def _members(column: pa.ChunkedArray) -> list[list[tuple[str, str]]]:
+    """Names and ids of the images behind the first, which has the row's own; an empty id where nothing can be decided."""
+    ends = np.cumsum(pc.fill_null(pc.list_value_length(column), 0))
+    flat = pc.list_flatten(column)
+    pairs = list(zip(*(texts(pc.struct_field(flat, name)) for name in ("name", "id")), strict=True))
+    return [pairs[start + 1 : end] for start, end in pairwise([0, *ends.tolist()])]

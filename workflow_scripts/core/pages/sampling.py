@@ -17,7 +17,8 @@ def sample(scanned: Scan, page: Page, limit: int, among: Indices | None = None) 
 
     Args:
         scanned: all rows.
-        page: gives the thresholds whose neighbourhood matters. A blind page gets the random part alone.
+        page: gives the thresholds whose neighbourhood matters, and the number whose lowest values do. A blind page gets the random
+            part alone.
         limit: how many rows at most.
         among: rows to choose from; all by default.
 
@@ -39,9 +40,10 @@ def sample(scanned: Scan, page: Page, limit: int, among: Indices | None = None) 
 def _parts(scanned: Scan, page: Page, shuffled: Indices) -> list[tuple[Indices, float]]:
     """Groups of rows, the most wanted of each first, with their share of the limit."""
     parts = [(shuffled[scanned.person[shuffled]], SHARE_DECIDED)]
-    for threshold in page.thresholds:
-        distance = np.abs(scanned.numbers[threshold.column][shuffled] - threshold.value)
-        parts.append((shuffled[_finite_ascending(distance)], SHARE_BORDER / len(page.thresholds)))
+    wanted = [np.abs(scanned.numbers[threshold.column][shuffled] - threshold.value) for threshold in page.thresholds]
+    if page.lowest_first:
+        wanted.append(scanned.numbers[page.lowest_first][shuffled])
+    parts.extend((shuffled[_finite_ascending(values)], SHARE_BORDER / len(wanted)) for values in wanted)
     parts.append((shuffled[scanned.role[shuffled] == ROLES.index("error")], SHARE_ERRORS))
     present = np.unique(scanned.outcome[shuffled])
     parts.extend((shuffled[scanned.outcome[shuffled] == code], SHARE_OUTCOMES / len(present)) for code in present)

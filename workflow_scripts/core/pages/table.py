@@ -15,7 +15,7 @@ from workflow_scripts.core.pages.model import ROLES, Page
 from workflow_scripts.core.step import StepError
 
 REQUIRED = ("id", "name", "outcome", "reason", "link", "images")
-OPTIONAL = ("label", "links", "tags", "boxes", "decision", "fixed")
+OPTIONAL = ("label", "links", "tags", "boxes", "captions", "members", "decision", "fixed")
 HUMAN = "human"  # the reason of what a person decided in an earlier round
 NAMED = 10
 _BATCH = 65_536

@@ -48,7 +48,7 @@ def sort_out(members: Iterable[Member], *, max_member: int, max_ratio: float) ->
         key = _key(name)
         if _is_folder(member, name):
             continue
-        if kind := _litter(key):
+        if kind := litter(key):
             contents.skipped[kind] += 1
         elif reason := _bad_name(name, key) or _bad_kind(member) or _bad_data(member, max_member, max_ratio):
             contents.refused.append((_printable(member, name), reason))
@@ -103,8 +103,8 @@ def _is_folder(member: Member, name: str) -> bool:
     return member.size == 0 and (name.endswith(("/", "\\")) or stat.S_ISDIR(member.mode))
 
 
-def _litter(key: str) -> str:
-    """The kind of what systems leave behind, or nothing."""
+def litter(key: str) -> str:
+    """The kind of what systems leave behind beside the files that people mean, or nothing."""
     *folders, name = key.split("/")
     if "__MACOSX" in folders:
         return "__MACOSX"

@@ -114,7 +114,7 @@ def test_a_name_that_stands_there_twice_is_named(tmp_path, kit, rows, page):
 def test_hostile_text_is_data_only(tmp_path, kit, page):
     row = {"id": HOSTILE, "name": HOSTILE, "outcome": HOSTILE, "reason": HOSTILE, "link": HOSTILE, "images": [HOSTILE], "prob": 0.1}
     row |= {"tags": [HOSTILE], "decision": HOSTILE, "boxes": [{"image": 0, "x0": 0.0, "y0": 0.0, "x1": 1.0, "y1": 1.0, "label": HOSTILE}]}
-    row["label"] = f"label {HOSTILE}"
+    row |= {"label": f"label {HOSTILE}", "captions": [HOSTILE], "members": [{"name": HOSTILE, "id": HOSTILE}] * 2}
     panel = Panel(HOSTILE, (HOSTILE,), "<svg/>", "<svg/>", HOSTILE, (HOSTILE,), ((HOSTILE,),))
     page = replace(page, page_id=HOSTILE, title=HOSTILE, look_for=HOSTILE, panels=(panel,), captions=(HOSTILE,))
     page = replace(page, warnings=(HOSTILE,), notes=(HOSTILE,))
@@ -182,6 +182,39 @@ def test_thumbnails_are_packed_along_the_first_threshold(tmp_path, kit, rows, pa
     assert numbers == sorted(numbers)
 
 
+def test_thumbnails_are_packed_along_the_number_that_is_looked_at_first(tmp_path, kit, rows, page):
+    for place, row in enumerate(rows):
+        row["margin"] = float(place * 37 % 60)
+    build_page(replace(page, numbers=(Number("margin", "m"),), lowest_first="margin"), kit.table(rows), tmp_path / "page", kit.picture)
+    data = kit.data(tmp_path / "page")
+    by_place = {place[0]: row["margin"] for place, row in zip(data["pictures"]["items"], rows, strict=True) if place}
+    assert [by_place[place] for place in range(54)] == sorted(by_place.values())
+    assert data["page"]["lowestFirst"] == "margin"
+
+
+def test_a_row_may_stand_for_several_images(tmp_path, kit, page):
+    rows = kit.rows(3)
+    members = [[("a/00000.jpg", rows[0]["id"]), ("a/x.jpg", "f" * 64), ("a/broken.jpg", None)], [], None]
+    for row, found in zip(rows, members, strict=True):
+        row["members"] = found and [{"name": name, "id": sha256} for name, sha256 in found]
+        row["captions"] = ["best", "second", "best"] if found else []
+    rows[0]["images"] = ["0", "x", None]
+    counts = build_page(page, kit.table(rows), tmp_path / "page", kit.picture)
+    assert (counts["thumbnails"], counts["missing"]) == (4, 0)
+    items = kit.data(tmp_path / "page")["items"]
+    assert items["members"] == [[["a/x.jpg", "f" * 64], ["a/broken.jpg", ""]], [], []], "the first is the row itself"
+    assert items["captions"] == {"values": ["best", "second"], "codes": [[0, 1, 0], [], []]}
+    pictures = kit.data(tmp_path / "page")["pictures"]["items"]
+    assert [[place < 0 for place in row] for row in pictures] == [[False, False, True], [False], [False]]
+    assert pictures[0][2] == -2, "an image without a picture keeps its place"
+
+
+def test_pages_whose_rows_are_single_images_hold_nothing_of_members(tmp_path, kit, rows, page):
+    build_page(page, kit.table(rows), tmp_path / "page", kit.picture)
+    data = kit.data(tmp_path / "page")
+    assert (data["items"]["members"], data["items"]["captions"], data["page"]["lowestFirst"]) == (None, None, "")
+
+
 def test_missing_and_broken_thumbnails_are_counted_and_said(tmp_path, kit, rows, page, log_text):
     def some(key):
         return None if key == "3" else b"no picture" if key in {"4", "5"} else kit.picture(key)
@@ -223,6 +256,9 @@ def test_what_is_left_out_is_said_on_the_page(tmp_path, kit, page):
     document = (tmp_path / "page/index.html").read_text(encoding="utf-8")
     assert "200 of 500 items are shown" in document
     assert "50 thumbnails are included" in document
+    page = replace(page, numbers=(Number("prob", "people"),), lowest_first="prob")
+    build_page(page, kit.table(kit.rows(500)), tmp_path / "other", kit.picture, max_items=200)
+    assert "200 of 500 items are shown: those with the lowest people, some" in (tmp_path / "other/index.html").read_text(encoding="utf-8")
 
 
 def test_links_arrive_whole_with_those_of_further_images(tmp_path, kit, rows, page):

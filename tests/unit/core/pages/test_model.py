@@ -25,6 +25,16 @@ def test_a_page_needs_an_id_and_known_roles():
         Page("p", "title", outcomes={"kept": "good"})
 
 
+def test_what_is_looked_at_first_is_one_of_the_numbers():
+    threshold, numbers = Threshold("prob", "probability", 0.5, 0, 1, 0.005), (Number("margin", "margin"),)
+    assert Page("p", "title", numbers=numbers).looked_at_by() == ""
+    assert Page("p", "title", thresholds=(threshold,), numbers=numbers).looked_at_by() == "prob"
+    assert Page("p", "title", thresholds=(threshold,), numbers=numbers, lowest_first="margin").looked_at_by() == "margin"
+    assert Page("p", "title", numbers=numbers, lowest_first="margin", blind=True).looked_at_by() == ""
+    with pytest.raises(ValueError, match="lowest_first: 'size' is none"):
+        Page("p", "title", numbers=numbers, lowest_first="size")
+
+
 def test_numbers_of_thresholds_come_first_and_each_column_once():
     threshold = Threshold("prob", "probability", 0.5, 0, 1, 0.005)
     page = Page("p", "title", thresholds=(threshold,), numbers=(Number("size", "size", 0), Number("margin", "margin")))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from workflow_scripts.core.pages import build_page
+from workflow_scripts.core.pages import Number, build_page
 from workflow_scripts.core.pages.sampling import random_ranks, sample
 from workflow_scripts.core.pages.table import Table, scan
 
@@ -39,6 +39,22 @@ def test_a_sample_holds_what_matters(many, page):
     near = sorted((abs(row["prob"] - 0.5), place) for place, row in enumerate(rows) if row["prob"] is not None)
     distance = near[69][0]  # the nearest 35 %; rows at one distance are taken in random order
     assert {place for gap, place in near if gap < distance} <= chosen
+
+
+@pytest.mark.parametrize("with_threshold", [False, True])
+def test_a_sample_holds_the_lowest_numbers_where_they_are_looked_at_first(kit, page, with_threshold):
+    rows = kit.rows(2000)
+    for place, row in enumerate(rows):
+        row["margin"] = None if row["prob"] is None else (place * 7919 % 2000) / 100
+    page = replace(page, numbers=(Number("margin", "margin"),), lowest_first="margin")
+    page = page if with_threshold else replace(page, thresholds=())
+    shown = sample(scan(Table(kit.table(rows), page), page), page, 200)
+    assert len(shown) == 200
+    by_margin = sorted((row["margin"], place) for place, row in enumerate(rows) if row["margin"] is not None)
+    wanted = 35 if with_threshold else 70
+    assert {place for _, place in by_margin[:wanted]} <= set(shown.tolist())
+    assert sum(place in shown for _, place in by_margin[: wanted * 3]) < wanted * 1.6, "these alone"
+    assert not {place for _, place in by_margin[:200]} <= set(shown.tolist()), "the rest is not by margin"
 
 
 def test_a_sample_does_not_depend_on_the_order_of_the_table(kit, many, page):

@@ -1,5 +1,6 @@
 // One item in the gallery, and how pictures, boxes and badges are drawn.
 
+const LABELLED = 96; // pixels; on smaller pictures the label of a box would hide what is in it
 const SIGNS = { kept: "✓", rejected: "✕", "": "•" };
 
 /** Cut a thumbnail out of its sheet into a node, as large as fits. */
@@ -26,13 +27,14 @@ function drawThumbnail(node, item, image, width, height, enlarge = 2) {
     backgroundPosition: `${-(picture.x + 0.5) * zoom}px ${-(picture.y + 0.5) * zoom}px`,
   });
   node.setAttribute("role", "img");
-  node.setAttribute("aria-label", [captionOf(image), data.names[item]].filter(Boolean).join(": "));
+  node.setAttribute("aria-label", alternativeOf(item, image));
   drawBoxes(node, item, image);
 }
 
 function drawBoxes(node, item, image) {
+  const roomy = parseFloat(node.style.width) >= LABELLED;
   for (const [, x0, y0, x1, y1, label] of boxesOf(item, image)) {
-    const box = el("div", { className: "box" }, label ? el("span", {}, label) : null);
+    const box = el("div", { className: "box" }, label && roomy ? el("span", {}, label) : null);
     Object.assign(box.style, { left: `${x0 * 100}%`, top: `${y0 * 100}%`, width: `${(x1 - x0) * 100}%`, height: `${(y1 - y0) * 100}%` });
     node.append(box);
   }
@@ -49,7 +51,8 @@ function badges(item) {
   }
   if (choice) {
     const sign = el("b", { "aria-hidden": "true" }, SIGNS[choice.outcome]);
-    found.push(el("span", { className: `badge decision ${choice.outcome || "other"}` }, sign, el("span", {}, choice.label)));
+    const on = decidedOn[item] ? `: ${captionOf(item, decidedOn[item])}` : "";
+    found.push(el("span", { className: `badge decision ${choice.outcome || "other"}` }, sign, el("span", {}, `${choice.label}${on}`)));
   }
   return found;
 }
@@ -92,13 +95,15 @@ function showInCell(cell, item, place, shape) {
     node.title = data.names[item];
     parts.facts.textContent = wordsOf(item, shape.list || size === "large");
   }
-  const state = `${place} ${view.list.length} ${now[item]} ${changed[item]} ${decided[item]} ${item === current} ${selected.has(item)}`;
+  const aim = item === current ? aimOf(item) : -1;
+  const state = `${place} ${view.list.length} ${now[item]} ${changed[item]} ${decided[item]} ${decidedOn[item]} ${aim} ${selected.has(item)}`;
   if (cell.state === `${item} ${state}`) return;
   cell.state = `${item} ${state}`;
   const choice = choiceOf(item);
   node.className = ["cell", choice && `decided-${choice.outcome || "other"}`, item === current && "current", selected.has(item) && "selected"]
     .filter(Boolean)
     .join(" ");
+  [...parts.pictures.children].forEach((frame, image) => frame.classList.toggle("aimed", image === aim && membersOf(item) > 1));
   parts.badges.replaceChildren(...badges(item));
   node.id = `item-${item}`;
   node.setAttribute("aria-selected", String(item === current || selected.has(item)));
@@ -108,11 +113,12 @@ function showInCell(cell, item, place, shape) {
 }
 
 function drawPictures(row, item, shape) {
-  const images = Math.max(1, data.pictures.items[item].length);
+  const images = shape.list ? 1 : imagesOf(item);
+  const side = Math.min(shape.side, Math.floor((shape.width - 2 * PADDING) / images) - (images > 1 ? PADDING : 0));
   while (row.children.length > images) row.lastChild.remove();
   while (row.children.length < images) row.append(el("div", { className: "frame" }, el("div", { className: "thumb" }), el("div", { className: "caption" })));
   [...row.children].forEach(({ children: [thumb, caption] }, image) => {
-    drawThumbnail(thumb, item, image, shape.side, shape.side);
-    caption.textContent = shape.captions ? captionOf(image) : "";
+    drawThumbnail(thumb, item, image, side, shape.side);
+    caption.textContent = shape.captions ? captionOf(item, image) : "";
   });
 }

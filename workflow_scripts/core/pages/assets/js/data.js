@@ -23,26 +23,33 @@ function readData(raw) {
     label: items.label,
     tags: items.tags,
     boxes: items.boxes,
+    captions: items.captions,
+    members: items.members,
     links: items.links,
     decision: items.decision,
     pictures,
-    perItem: Math.min(3, Math.max(1, pictures.items.reduce((most, row) => Math.max(most, row.length), 0))),
+    perItem: pictures.items.reduce((most, row) => Math.max(most, row.length), 1),
   };
 }
 
+const lastPart = (name) => name.slice(name.lastIndexOf("/") + 1) || name;
 const reasonOf = (item) => (data.reason ? data.reason.values[data.reason.codes[item]] : "");
 /** What stands under an item's pictures: its label, or else the last part of its name; folders are the same for many items. */
-const shortName = (item) => {
-  const name = data.names[item];
-  return (data.label && data.label.values[data.label.codes[item]]) || name.slice(name.lastIndexOf("/") + 1) || name;
-};
+const shortName = (item) => (data.label && data.label.values[data.label.codes[item]]) || lastPart(data.names[item]);
 const tagsOf = (item) => (data.tags ? data.tags.codes[item].map((code) => data.tags.values[code]) : []);
 const boxesOf = (item, image) => (data.boxes ? data.boxes[item].filter((box) => box[0] === image) : []);
 const numberText = (number, item) => {
   const value = data.numbers.get(number.column)[item];
   return Number.isNaN(value) ? "–" : value.toFixed(number.digits);
 };
-const captionOf = (image) => data.page.captions[image] ?? "";
+const imagesOf = (item) => Math.max(1, data.pictures.items[item].length);
+const captionOf = (item, image) => data.captions?.values[data.captions.codes[item][image]] ?? data.page.captions[image] ?? "";
+/** How many images an item stands for, those without a place on the page among them. */
+const membersOf = (item) => 1 + (data.members?.[item].length ?? 0);
+/** Name and id of one of them; those of the first are the item's own. */
+const memberOf = (item, image) => (image ? data.members[item][image - 1] : [data.names[item], data.ids[item]]);
+/** What a picture shows, for who cannot see it. */
+const alternativeOf = (item, image) => [captionOf(item, image), memberOf(item, image < membersOf(item) ? image : 0)[0]].filter(Boolean).join(": ");
 
 /** The address of an item's original, or null where there is none that a page may lead to. */
 function linkOf(item, image) {
@@ -68,7 +75,7 @@ function canShow(url) {
 function pictureOf(item, image) {
   const place = data.pictures.items[item][image];
   const { widths, heights, cell, columns, perSheet } = data.pictures;
-  if (place === undefined) return { why: "no picture" };
+  if (place === undefined || place < -1) return { why: "no picture" };
   if (place < 0) return { why: "picture not included" };
   if (widths[place] <= 0) return { why: widths[place] < 0 ? "picture unreadable" : "no picture" };
   const inSheet = place % perSheet;

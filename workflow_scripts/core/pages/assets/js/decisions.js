@@ -3,14 +3,30 @@
 let decided; // of each item: number of the choice, or -1
 let decidedAt; // of each item: when, or ""
 let decidedWhy; // of each item: what the workflow had said
+let decidedOn; // of each item: which of its images the decision names
 const strangers = new Map(); // stored decisions that fit no item here, by their key: [sha256, path, decision, reason, time]
-const history = []; // steps; each is a list of [item, choice, when, why] to go back to
+const history = []; // steps; each is a list of states to go back to
 let unsaved = false; // something was decided that the browser could not keep
-let itemByKey;
+let placeByKey; // [item, image] by the key of each image that a decision can name
+const aimed = { item: -1, image: 0 }; // the image that a person picked for the next decision
 
 const itemKey = (id, name) => JSON.stringify([data.page.id, id, name]);
+const memberKey = (item, image) => itemKey(memberOf(item, image)[1], memberOf(item, image)[0]);
 const choiceOf = (item) => data.page.choices[decided[item]];
 const canDecide = (item) => data.open[item] === 1 && data.page.choices.length > 0;
+
+/** As `set` takes it. */
+const stateOf = (item) => [item, decided[item], decidedAt[item], decidedWhy[item], decidedOn[item]];
+/** Which of an item's images the next decision names. */
+const aimOf = (item) => (aimed.item === item ? aimed.image : decided[item] >= 0 ? decidedOn[item] : 0);
+const canAim = (item, image) => canDecide(item) && memberOf(item, image)[1] !== "";
+
+/** Pick the picture that the next decision about an item names; in place of one that none can name, the first. */
+function aimAt(item, image) {
+  if (!data.members || image >= Math.min(imagesOf(item), membersOf(item))) return;
+  Object.assign(aimed, { item, image: canAim(item, image) ? image : 0 });
+  emit("aim");
+}
 
 /** What the workflow says about an item, to stand in the exported file beside the person's decision. */
 function workflowReason(item) {
@@ -22,7 +38,11 @@ function startDecisions() {
   decided = new Int16Array(data.count).fill(-1);
   decidedAt = new Array(data.count).fill("");
   decidedWhy = new Array(data.count).fill("");
-  itemByKey = new Map(data.names.map((name, item) => [itemKey(data.ids[item], name), item]));
+  decidedOn = new Uint16Array(data.count);
+  placeByKey = new Map(data.names.map((name, item) => [itemKey(data.ids[item], name), [item, 0]]));
+  for (let item = 0; item < data.count; item++) {
+    for (let image = 1; image < membersOf(item); image++) if (canAim(item, image)) placeByKey.set(memberKey(item, image), [item, image]);
+  }
   if (data.decision) {
     for (let item = 0; item < data.count; item++) {
       decided[item] = data.open[item] ? (choiceByValue.get(data.decision.values[data.decision.codes[item]]) ?? -1) : -1;
@@ -30,14 +50,16 @@ function startDecisions() {
     }
   }
   storageWorks = store("probe", "1") && store("probe", null);
+  const found = new Set();
   for (const [key, value, when, why] of readStored()) {
-    const item = itemByKey.get(key);
+    const [item, image] = placeByKey.get(key) ?? [];
     const [, id, name] = JSON.parse(key);
-    if (item === undefined || (value && !choiceByValue.has(value)) || !data.open[item]) {
+    if (item === undefined || found.has(item) || (value && !choiceByValue.has(value)) || !data.open[item]) {
       if (value) strangers.set(key, [id, name, value, why, when]);
     } else {
-      history.push([[item, decided[item], decidedAt[item], decidedWhy[item]]]);
-      set(item, choiceByValue.get(value) ?? -1, when, why);
+      found.add(item);
+      history.push([stateOf(item)]);
+      set(item, choiceByValue.get(value) ?? -1, when, why, image);
     }
   }
   addEventListener("storage", followOtherTab);
@@ -66,15 +88,18 @@ function readStored() {
   return read.sort((one, other) => (one[2] < other[2] ? -1 : one[2] > other[2] ? 1 : 0));
 }
 
-function set(item, choice, when, why) {
+function set(item, choice, when, why, image) {
   decided[item] = choice;
   decidedAt[item] = when;
   decidedWhy[item] = why;
+  decidedOn[item] = image;
 }
 
-/** Keep an item's state in the browser. */
-function keep(item) {
-  storeState(itemKey(data.ids[item], data.names[item]), [choiceOf(item)?.value ?? "", decidedAt[item], decidedWhy[item]]);
+/** Give an item a state, and keep it in the browser. */
+function change(item, choice, when, why, image) {
+  if (image !== decidedOn[item]) store(memberKey(item, decidedOn[item]), null);
+  set(item, choice, when, why, image);
+  storeState(memberKey(item, image), [choiceOf(item)?.value ?? "", when, why]);
 }
 
 function storeState(key, state) {
@@ -88,9 +113,8 @@ function decide(items, choice, when = new Date().toISOString().slice(0, 19) + "Z
   const step = [];
   for (const item of items) {
     if (!canDecide(item)) continue;
-    step.push([item, decided[item], decidedAt[item], decidedWhy[item]]);
-    set(item, choice, when, why?.(item) ?? workflowReason(item));
-    keep(item);
+    step.push(stateOf(item));
+    change(item, choice, when, why?.(item) ?? workflowReason(item), aimOf(item));
   }
   if (step.length) history.push(step);
   afterDeciding(step);
@@ -100,10 +124,7 @@ function decide(items, choice, when = new Date().toISOString().slice(0, 19) + "Z
 /** Go one step back; gives the items of that step. */
 function undo() {
   const step = history.pop() ?? [];
-  for (const [item, choice, when, why] of step) {
-    set(item, choice, when, why);
-    keep(item);
-  }
+  for (const state of step) change(...state);
   afterDeciding(step);
   return step.map(([item]) => item);
 }
@@ -123,11 +144,11 @@ function toggled(item) {
 
 /** Another tab with the same page decided something. */
 function followOtherTab(event) {
-  const item = itemByKey.get(event.key?.slice(STORE.length));
+  const [item, image] = placeByKey.get(event.key?.slice(STORE.length)) ?? [];
   const state = parseState(event.newValue);
   if (item === undefined || !state) return;
   const [value, when, why] = state;
-  set(item, data.page.choices.findIndex((choice) => choice.value === value), when, why);
+  set(item, data.page.choices.findIndex((choice) => choice.value === value), when, why, image);
   judgeOne(item);
   emit("decisions");
 }

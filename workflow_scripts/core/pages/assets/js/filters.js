@@ -7,7 +7,11 @@ const fold = (text) => text.toLowerCase();
 const reasonKey = (outcome, reason) => `${outcome}\n${reason}`;
 
 function startFilters() {
-  foldedNames = data.names.map(fold);
+  const labels = data.label;
+  foldedNames = data.names.map((name, item) => {
+    const label = labels ? [labels.values[labels.codes[item]]] : [];
+    return fold([name, ...label, ...(data.members?.[item].map(([other]) => other) ?? [])].join("\n"));
+  });
 }
 
 /** How many kinds of filters are in use, chips and search apart. */

@@ -4,6 +4,8 @@ const SIZES = { small: 96, medium: 160, large: 256 };
 const GAP = 8;
 const PADDING = 4; // inside a cell
 const LINE = 18; // of the words under a picture
+const MOST_ABREAST = 4; // pictures of full size in a row; where there are more, they are smaller
+const NARROW = 110; // pixels; under smaller pictures a caption has two lines
 const LIST_ROW = 72;
 const OVERSCAN = 1; // rows beyond the edges
 const TALLEST = 12_000_000; // pixels; browsers cut off documents somewhere above
@@ -23,7 +25,7 @@ function startGrid() {
     layOut();
   }).observe(gallery);
   on("list", layOut);
-  on("decisions", drawSoon);
+  for (const event of ["decisions", "aim"]) on(event, drawSoon);
   on("current", () => {
     scrollToItem(current);
     drawSoon();
@@ -45,21 +47,29 @@ function setSize(name) {
 /** Work out columns and rows for the width that there is. */
 function layOut() {
   const list = view.kind === "errors";
-  const captions = size !== "small" && data.page.captions.some(Boolean);
-  const images = data.perItem;
+  const captions = size !== "small" && (data.captions !== null || data.page.captions.some(Boolean));
+  const images = Math.min(MOST_ABREAST, data.perItem);
   const wanted = SIZES[size] * images + 2 * PADDING;
   const columns = list ? 1 : Math.max(1, Math.floor((galleryWidth + GAP) / (wanted + GAP)));
   const cell = (galleryWidth - GAP * (columns - 1)) / columns;
   const side = list ? LIST_ROW - GAP - 2 * PADDING : Math.floor((cell - 2 * PADDING) / images) - (images > 1 ? PADDING : 0);
   const words = size === "small" ? 0 : LINE * (data.page.numbers.length ? 2 : 1) + 2 * PADDING;
-  const row = list ? LIST_ROW : side + words + (captions ? LINE : 0) + 2 * PADDING + GAP;
+  const caption = captions ? LINE * (cell / data.perItem < NARROW ? 2 : 1) : 0;
+  const row = list ? LIST_ROW : side + words + caption + 2 * PADDING + GAP;
   shape = { columns, width: cell, row, side, list, captions: captions && !list };
   gallery.dataset.size = list ? "list" : size;
   gallery.style.setProperty("--words", `${words}px`);
+  gallery.style.setProperty("--caption-lines", caption / LINE);
   gallery.style.height = `${Math.min(TALLEST, rowCount() * row)}px`;
   byId("empty").hidden = view.list.length > 0;
-  byId("empty").textContent = view.kind === "changed" && !tally[REMOVED] && !tally[RETURNED] ? "Nothing would change: drag the handle of a threshold." : "Nothing fits these filters.";
+  byId("empty").textContent = emptyText();
   draw();
+}
+
+function emptyText() {
+  if (!data.count) return "There is nothing to show.";
+  const isChanged = view.kind !== "changed" || tally[REMOVED] || tally[RETURNED];
+  return isChanged ? "Nothing fits these filters." : "Nothing would change: drag the handle of a threshold.";
 }
 
 const rowCount = () => Math.ceil(view.list.length / shape.columns);
@@ -160,6 +170,8 @@ function clickCell(event) {
     moveTo(place, { keepSelection: true });
   } else {
     moveTo(place);
+    const frame = event.target.closest(".frame");
+    if (frame) aimAt(cell.item, [...frame.parentElement.children].indexOf(frame));
     if (event.pointerType === "touch") openLightbox();
   }
 }

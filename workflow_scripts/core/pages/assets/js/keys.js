@@ -43,6 +43,7 @@ function actionOf({ key, shiftKey }) {
   if (page) return () => moveTo(places[current] + page * shape.columns * rowsInSight());
   const choice = data.page.choices.findIndex((each) => each.key === key.toLowerCase());
   if (choice >= 0) return () => decideTargets(choice);
+  if (data.members && /^[1-9]$/.test(key)) return () => current >= 0 && aimAt(current, Number(key) - 1);
   return {
     Home: () => moveTo(0),
     End: () => moveTo(view.list.length - 1),
@@ -57,6 +58,7 @@ function actionOf({ key, shiftKey }) {
 function openHelp() {
   const deciding = [
     ...data.page.choices.map((choice) => [choice.key, `${choice.label}, then go to the next item`]),
+    ...(data.members ? [["1 … 9", "decide about this picture of the row, not about the first; so does a click on it"]] : []),
     ["Space", "toggle between the first two choices"],
     ["u", "undo, as far back as you like"],
     ["Backspace", "take the decision back"],

@@ -24,6 +24,7 @@ function startLightbox() {
   lightbox.addEventListener("close", () => stage.replaceChildren());
   on("current", () => lightbox.open && showLarge());
   on("decisions", () => lightbox.open && showDetails());
+  on("aim", () => lightbox.open && showAim());
   on("thresholds", () => lightbox.open && showDetails());
   addEventListener("resize", () => lightbox.open && showLarge());
 }
@@ -39,12 +40,25 @@ function showLarge() {
   generation++;
   showDetails();
   stage.classList.remove("zoomed");
-  const images = Math.max(1, data.pictures.items[current].length);
+  const images = imagesOf(current);
   stage.replaceChildren(...Array.from({ length: images }, (_, image) => largePicture(current, image)));
-  const column = getComputedStyle(stage).flexDirection === "column";
-  const [width, height] = [stage.clientWidth / (column ? 1 : images) - 16, stage.clientHeight / (column ? images : 1) - 40];
+  const columns = columnsFor(images);
+  stage.style.setProperty("--columns", columns);
+  const [width, height] = [stage.clientWidth / columns - 16, stage.clientHeight / Math.ceil(images / columns) - 40];
   for (const figure of stage.children) figure.fit(width, height);
+  showAim();
   fetchAhead(view.list[places[current] + 1]);
+}
+
+/** Up to three pictures stand in one line, more in two; on a narrow window one below the other. */
+function columnsFor(images) {
+  const lines = images > 3 ? 2 : 1;
+  return matchMedia("(max-width: 900px)").matches ? lines : Math.ceil(images / lines);
+}
+
+/** Mark the picture that the next decision names. */
+function showAim() {
+  [...stage.children].forEach((figure, image) => figure.classList.toggle("aimed", membersOf(current) > 1 && image === aimOf(current)));
 }
 
 /** Have the next original ready when a person gets there. */
@@ -57,7 +71,7 @@ function fetchAhead(item) {
 function largePicture(item, image) {
   const thumb = el("div", { className: "thumb" });
   const said = el("span", { className: "said" });
-  const figure = el("figure", {}, thumb, el("figcaption", {}, captionOf(image), " ", said));
+  const figure = el("figure", {}, thumb, el("figcaption", { onclick: () => aimAt(item, image) }, captionOf(item, image), " ", said));
   const url = linkOf(item, image);
   figure.fit = (width, height) => {
     drawThumbnail(thumb, item, image, width, height, ENLARGE);
@@ -70,7 +84,7 @@ function largePicture(item, image) {
 
 function showOriginal({ url, thumb, said, item, image, width, height }) {
   const mine = generation;
-  const original = el("img", { alt: [captionOf(image), data.names[item]].filter(Boolean).join(": ") });
+  const original = el("img", { alt: alternativeOf(item, image) });
   original.addEventListener("load", () => {
     if (mine !== generation) return;
     const { naturalWidth, naturalHeight } = original;
@@ -112,16 +126,23 @@ function showDetails() {
     el("h2", {}, data.names[current]),
     el("div", { className: "badges" }, ...badges(current)),
     el("dl", {}, ...fields),
+    membersOf(current) > 1 ? memberList(current) : "",
     el("p", { className: "links" }, ...originalLinks()),
     isRejectedByPerson(current) && line ? copyable(line, "Copy mv line") : "",
   );
 }
 
+/** The names of all images of an item. */
+function memberList(item) {
+  const line = (_, image) => el("li", {}, el("span", { className: "said" }, captionOf(item, image)), " ", lastPart(memberOf(item, image)[0]));
+  return el("ul", { className: "members", "aria-label": "All images" }, ...Array.from({ length: membersOf(item) }, line));
+}
+
 function originalLinks() {
-  const images = Math.max(1, data.pictures.items[current].length);
+  const images = imagesOf(current);
   return Array.from({ length: images }, (_, image) => {
     const url = linkOf(current, image);
-    const text = images > 1 ? `Open ${captionOf(image) || `image ${image + 1}`}` : "Open original";
+    const text = images > 1 ? `Open ${captionOf(current, image) || `image ${image + 1}`}` : "Open original";
     return url && el("a", { href: url.href, target: "_blank", rel: "noopener noreferrer" }, text);
   }).filter(Boolean);
 }

@@ -7,7 +7,9 @@ function decisionRows() {
   const { column } = data.page.export;
   const rows = [["sha256", "path", column, "reason", "decided_at"]];
   for (let item = 0; item < data.count; item++) {
-    if (choiceOf(item)) rows.push([data.ids[item], data.names[item], choiceOf(item).value, decidedWhy[item], decidedAt[item]]);
+    if (!choiceOf(item)) continue;
+    const [name, id] = memberOf(item, decidedOn[item]);
+    rows.push([id, name, choiceOf(item).value, decidedWhy[item], decidedAt[item]]);
   }
   return rows.concat([...strangers.values()]);
 }
@@ -72,12 +74,14 @@ function importRows([header = [], ...rows]) {
   for (const row of rows) {
     const [id, name, value, why, when] = ["sha256", "path", column, "reason", "decided_at"].map((key) => row[place[key]] ?? "");
     const sha256 = id.trim().toLowerCase();
-    const exact = itemByKey.get(itemKey(id, name)) ?? itemByKey.get(itemKey(sha256, name));
-    const items = (exact !== undefined ? [exact] : name === "" ? (byContent.get(sha256) ?? []) : []).filter(canDecide);
+    const exact = placeByKey.get(itemKey(id, name)) ?? placeByKey.get(itemKey(sha256, name));
+    const wanted = exact ? [exact] : name === "" ? (byContent.get(sha256) ?? []).map((item) => [item, 0]) : [];
+    // An item has one decision: of rows that name several of its images the first counts.
+    const fitting = wanted.filter(([item, image]) => canDecide(item) && (perChoice.get(item)?.[3] ?? image) === image);
     const choice = choiceByValue.get(value.trim());
     if (choice === undefined) found.unknown.push(`${name || id}: ${value || "empty"}`);
-    else if (!items.length) found.unmatched.push([id, name, value, why, when]);
-    else for (const item of items) perChoice.set(item, [choice, when, why]);
+    else if (!fitting.length) found.unmatched.push([id, name, value, why, when]);
+    else for (const [item, image] of fitting) perChoice.set(item, [choice, when, why, image]);
   }
   for (const row of found.unmatched) keepStranger(row);
   found.taken = takeOver(perChoice);
@@ -93,10 +97,9 @@ function keepStranger(row) {
 /** One step in the history, whatever the choices. */
 function takeOver(perChoice) {
   const step = [];
-  for (const [item, [choice, when, why]] of perChoice) {
-    step.push([item, decided[item], decidedAt[item], decidedWhy[item]]);
-    set(item, choice, when, why);
-    keep(item);
+  for (const [item, state] of perChoice) {
+    step.push(stateOf(item));
+    change(item, ...state);
   }
   if (step.length) history.push(step);
   afterDeciding(step);

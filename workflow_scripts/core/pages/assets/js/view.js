@@ -13,7 +13,8 @@ function startView() {
   places = new Int32Array(data.count).fill(-1);
   const [threshold] = data.page.thresholds;
   // What the first threshold rejects most clearly comes first.
-  if (threshold) Object.assign(view, { sort: `number ${threshold.column}`, descending: threshold.atLeast });
+  if (data.page.lowestFirst) view.sort = `number ${data.page.lowestFirst}`;
+  else if (threshold) Object.assign(view, { sort: `number ${threshold.column}`, descending: threshold.atLeast });
   on("filters", () => {
     fromStart = true;
     refreshSoon();

@@ -1,0 +1,1 @@
+"""Groups of drawn images with a known best one, and what the demo's small ranker and crop proposer learn from them."""

@@ -56,7 +56,7 @@ rule demo_01_retrieval_data:
 
 
 rule demo_01_predict_data:
-    """Draw projects of groups in which the later stage is better, unless it has a defect; with copies, and archives and files that are damaged on purpose."""
+    """Draw groups in which the later stage is better, unless it has a defect; with copies, and files damaged on purpose."""
     output:
         truth=f"{settings.demo.root}/predict/truth.csv",
     log:
@@ -173,6 +173,7 @@ rule demo_03_predict_summary:
     conda:
         "../envs/core.yaml"
     params:
+        logs=lambda wc: expand("logs/predict/{project}/02_embed.log", project=project_names()),
         places=lambda wc: predict_params.places(PREDICT, project_names()),
         algorithm=1,
     script:

@@ -1,7 +1,6 @@
 """Demo: how well the people pipeline did against the truth that the drawings came with."""
 
 import csv
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from workflow_scripts.core.json_files import read_json
 from workflow_scripts.core.step import atomic_text, log, step
 from workflow_scripts.core.storage import Storage, open_storage
 from workflow_scripts.demo import NOTE
+from workflow_scripts.demo.rates import embedding_rate
 from workflow_scripts.people import manifests
 
 
@@ -33,14 +33,6 @@ def people_results(aggregate: Path, truth: Path, source: Storage) -> dict[str, A
         "precision": right / max(1, len(removed)),
         "recall": right / max(1, len(people & (removed | kept))),
     }
-
-
-def embedding_rate(logs: Path) -> float | None:
-    """Images a second over all shards, from the logs of the embedding step; None when all came from the cache."""
-    text = "".join(path.read_text(encoding="utf-8") for path in sorted(logs.glob("*.log")))
-    found = [(int(count), float(rate)) for count, rate in re.findall(r"(\d+) images in [\d.]+ s, ([\d.]+)/s", text)]
-    seconds = sum(count / rate for count, rate in found if rate)
-    return sum(count for count, _ in found) / seconds if seconds else None
 
 
 def people_text(found: dict[str, Any], rate: float | None, folder: Path, places: dict[str, str]) -> str:
@@ -73,7 +65,7 @@ if job := globals().get("snakemake"):
     with step(job.log[0]):
         run = Path(job.input.merged).parents[2]
         results = people_results(run / "05_merge/aggregate", Path(job.input.truth), open_storage(job.params.people["source"]))
-        text = people_text(results, embedding_rate(Path(job.params.logs)), run, job.params.people) + NOTE
+        text = people_text(results, embedding_rate(sorted(Path(job.params.logs).glob("*.log"))), run, job.params.people) + NOTE
         log.info("%s", text)
         with atomic_text(job.output[0]) as report:
             report.write(text)

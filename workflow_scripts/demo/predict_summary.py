@@ -10,6 +10,7 @@ from workflow_scripts.core.json_files import read_json
 from workflow_scripts.core.step import StepError, atomic_text, log, step
 from workflow_scripts.demo import NOTE
 from workflow_scripts.demo.predict_groups.metrics import overlap, share_near
+from workflow_scripts.demo.rates import embedding_rate
 from workflow_scripts.predict.tables import ERROR, SELECTED, SUCCESS, UNGROUPED, about, read
 
 Key = tuple[str, str]  # project and path
@@ -119,7 +120,6 @@ def predict_results(groups: Iterable[Path], images: Iterable[Path], summary: Pat
     return {
         **{name: batch["results"][name] for name in ("processed", "failed", "skipped")},
         "failed_as_expected": set(batch["failed_projects"]) == tables.keys() - {project for project, _ in drawn},
-        "rate": batch["images_per_second"],
         "left_out": left_out,
         "left_out_as_expected": left_out == sum(row["kind"] == "skipped" for row in known.values()),
         **image_results(rows, known),
@@ -128,11 +128,12 @@ def predict_results(groups: Iterable[Path], images: Iterable[Path], summary: Pat
     }
 
 
-def predict_text(found: dict[str, Any], source: str | Path, places: dict[str, str | Path]) -> str:
+def predict_text(found: dict[str, Any], rate: float | None, source: str | Path, places: dict[str, str | Path]) -> str:
     """The predict part of the summary.
 
     Args:
         found: as `predict_results` gives it.
+        rate: images a second of the embedding; None when all came from the cache.
         source: where the projects are.
         places: what to look at, by name, such as `page`, `database` and `summary`.
     """
@@ -157,8 +158,8 @@ def predict_text(found: dict[str, Any], source: str | Path, places: dict[str, st
     ]
     lines = ["predict: the best of each group of drawn images, and a crop of it"]
     lines += [f"  {name:13s}{value:6{'d' if isinstance(value, int) else '.3f'}}   {text}" for name, value, text in rows]
-    if found["rate"]:
-        lines.append(f"  speed        {found['rate']:6.1f}   images/s over all steps of the projects, with their starts")
+    if rate:
+        lines.append(f"  speed        {rate:6.0f}   images/s in the embedding step")
     return "\n".join([*lines, "  look at", *(f"    {name:13s}{path}" for name, path in places.items())]) + "\n"
 
 
@@ -170,7 +171,8 @@ if job := globals().get("snakemake"):
     with step(job.log[0]):
         tables = map(Path, job.input.groups), map(Path, job.input.images)
         results = predict_results(*tables, Path(job.input.summary), Path(job.input.truth))
-        text = predict_text(results, Path(job.input.truth).parent, job.params.places) + NOTE
+        rate = embedding_rate(map(Path, job.params.logs))
+        text = predict_text(results, rate, Path(job.input.truth).parent, job.params.places) + NOTE
         log.info("%s", text)
         with atomic_text(job.output[0]) as report:
             report.write(text)

@@ -26,7 +26,7 @@ def warnings(about: Facts, gone: str) -> list[str]:
         gone: why the originals cannot be reached; empty when they can.
     """
     if about["status"] == FAILED:
-        return [f"This project could not be processed: {about['error']}. Mend that and run again; the page is empty until then."]
+        return [f"This project could not be processed: {about['error']}. The page is empty until a later run can read it."]
     if gone:
         return [f"The originals cannot be reached: {gone}. Pictures come from the cache alone, and some may be missing."]
     return []

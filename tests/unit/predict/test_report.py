@@ -118,7 +118,7 @@ def test_a_project_that_failed_has_a_page_that_says_why(tmp_path):
     assert (counts["rows"], data["page"]["choices"], data["page"]["thresholds"]) == (0, [], [])
     document = (folder / "index.html").read_text(encoding="utf-8")
     assert "This project could not be processed: " in document
-    assert "&lt;b&gt;no such file&lt;/b&gt;; correct the path. Mend that and run again" in document
+    assert "&lt;b&gt;no such file&lt;/b&gt;; correct the path. The page is empty" in document
     assert "originals cannot be reached" not in document
     assert "The chosen image should be" not in document
 

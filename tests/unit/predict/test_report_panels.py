@@ -13,7 +13,7 @@ BROKEN = {"status": "failed", "error": "p.zip: damaged; copy it again", "skipped
 
 def test_a_project_that_failed_says_why_and_nothing_else():
     assert warnings(BROKEN, "p.zip: damaged; copy it again") == [
-        "This project could not be processed: p.zip: damaged; copy it again. Mend that and run again; the page is empty until then."
+        "This project could not be processed: p.zip: damaged; copy it again. The page is empty until a later run can read it."
     ]
     assert notes(RUN, BROKEN) == []
     assert panels(Found()) == []

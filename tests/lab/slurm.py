@@ -317,7 +317,9 @@ class SlurmCluster:
         self._wait(name, name, lambda: name in self.idle_nodes())
 
     def restart_controller(self) -> None:
-        """SIGKILL of the controller, and a new one that takes up its state."""
+        """End the controller, and start a new one that takes up its state."""
+        self.command("scontrol", "shutdown", "slurmctld")
+        self._wait("the controller's end", "munged", self._daemons["slurmctld"].has_ended)
         self._daemons["slurmctld"].kill()
         self._start("slurmctld", lambda: self._answers("scontrol", "ping"))
 

@@ -66,8 +66,6 @@ rule predict_02_embed:
     """Embed the images of a project with CLIP, as far as the cache does not know them; small projects first."""
     input:
         inventory=f"{PREDICT}/01_inventory/{{project}}.parquet",
-        # Of all projects, for the estimate of the remaining time.
-        inventories=lambda wc: [ancient(f"{PREDICT}/01_inventory/{project}.parquet") for project in PROJECTS],
         model=ancient(model_card(settings.predict.model)),
     output:
         f"{PREDICT}/02_embed/{{project}}.parquet",
@@ -75,6 +73,7 @@ rule predict_02_embed:
         "logs/predict/{project}/02_embed.log",
     benchmark:
         "benchmarks/predict/{project}/02_embed.tsv"
+    # Below that of the inventories, which the estimate of the remaining time needs.
     priority: lambda wc: project_priority(PROJECTS[wc.project].path)
     retries: 2
     conda:
@@ -92,6 +91,8 @@ rule predict_02_embed:
         machine=lambda wc, threads: machine(
             threads, batch=settings.predict.batch_size, cache=settings.predict.cache, cache_root=settings.cache_root
         ),
+        # No input, for another project must not run this one again. A lambda that takes `threads` is not tracked.
+        inventories=lambda wc, threads: expand(f"{PREDICT}/01_inventory/{{project}}.parquet", project=PROJECTS),
         algorithm=1,
     script:
         "../workflow_scripts/predict/embed.py"

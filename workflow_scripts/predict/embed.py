@@ -82,5 +82,5 @@ if job := globals().get("snakemake"):
             share = min(1.0, THUMBNAILS / max(1, about(listed)["images"]))
             machine = cache_place(job.params.machine, places)
             model = Embedder(ModelCard.read(job.input.model), **job.params.embedding, **machine, thumbnail_share=share)
-            rest = Remaining.of(target, listed, [Path(path) for path in job.input.inventories])
+            rest = Remaining.of(target, listed, [Path(path) for path in job.params.inventories])
             report_counts(**embed_project(listed, open_source(job.params.path, **job.params.archives), model, target, rest))

@@ -30,14 +30,14 @@ class Remaining:
 
     @classmethod
     def of(cls, table: Path, inventory: Path, inventories: Sequence[Path]) -> "Remaining":
-        """Look which projects have their embedding table.
+        """Look which projects have their embedding table; those that are not listed yet are not counted.
 
         Args:
             table: of the project itself; those of the others stand in the same folder.
             inventory: of the project itself.
             inventories: of all projects.
         """
-        counts = {path: int(about(path)["images"]) for path in inventories if path.name != inventory.name}
+        counts = {path: int(about(path)["images"]) for path in inventories if path.name != inventory.name and path.is_file()}
         there = {path for path in counts if (table.parent / path.name).is_file()}
         waiting = counts.keys() - there
         return cls(sum(counts[path] for path in waiting), len(waiting), sum(counts[path] for path in there))

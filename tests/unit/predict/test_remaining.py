@@ -34,7 +34,7 @@ def run(seconds, counts, steps, total, others=None, every=30.0):
 def test_other_projects_count_by_their_images(tmp_path):
     for name, images in (("own", 10), ("done", 300), ("small", 20), ("large", 1000)):
         write_table(tmp_path / f"01/{name}.parquet", schema(INVENTORY, {"images": images}), [])
-    inventories = [tmp_path / f"01/{name}.parquet" for name in ("own", "done", "small", "large")]
+    inventories = [tmp_path / f"01/{name}.parquet" for name in ("own", "done", "small", "large", "not listed yet")]
     (tmp_path / "02").mkdir()
     (tmp_path / "02/done.parquet").write_bytes(b"")
     assert Remaining.of(tmp_path / "02/own.parquet", inventories[0], inventories) == Remaining(images=1020, projects=2, done=300)

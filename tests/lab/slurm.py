@@ -27,8 +27,10 @@ from tests.lab.daemon import Daemon, free_ports
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 ACCOUNTING_PROGRAMS = ("slurmdbd", "mariadbd")
-SYSTEM = Path("/etc/slurm")  # where SLURM's programs look; the executor's jobs drop SLURM_CONF
-FILES = ("slurm.conf", "gres.conf", "cgroup.conf")
+# Where SLURM's programs look in a job, since the executor's jobs drop SLURM_CONF. Each node sees its own cluster's configuration there,
+# in a mount namespace: clusters stand side by side, and one that the machine belongs to is not touched.
+SYSTEM = Path("/etc/slurm")
+OWN_VIEW = ("unshare", "--mount", "--propagation=private", "/bin/sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"')
 PATIENCE = 60  # seconds
 
 CONFIGURATION = """
@@ -107,13 +109,9 @@ def missing_programs(*, accounting: bool = False) -> str:
     if missing := [name for name in needed if not shutil.which(name)]:
         packages = "slurmctld slurmd slurm-client munge" + (" slurmdbd mariadb-server" if accounting else "")
         return f"{', '.join(missing)} missing: apt-get install {packages}"
-    foreign = [SYSTEM / name for name in FILES if (SYSTEM / name).exists() and not _is_stale(SYSTEM / name)]
-    return f"{foreign[0]} is that of another cluster" if foreign else ""
-
-
-def _is_stale(path: Path) -> bool:
-    """Whether a file is a link that a cluster of these tests left behind."""
-    return path.is_symlink() and "darkroom-slurm" in str(path.readlink())
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        return "SLURM's nodes need mount namespaces: run the container with the capability SYS_ADMIN"
+    return ""
 
 
 class SlurmCluster:
@@ -132,7 +130,7 @@ class SlurmCluster:
         """Configure a cluster in an empty folder.
 
         Args:
-            folder: for configuration, state and logs; `darkroom-slurm` must be part of its path.
+            folder: for configuration, state and logs; its path must be short, since sockets lie in it.
             nodes: how many.
             cpus: of a node.
             memory: of a node, in MB.
@@ -145,6 +143,7 @@ class SlurmCluster:
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self.environment = {"SLURM_CONF": str(folder / "etc/slurm.conf")}
         self._accounting = accounting
+        self._views: dict[str, set[Path]] = {}
         controller, self._database, self._daemon_port, *ports = free_ports(3 + nodes)
         self._munge = folder / "run/munge.socket"
         for name in ("etc", "run", "log", "state", "spool", "device", "mysql"):
@@ -176,8 +175,11 @@ class SlurmCluster:
         munged += [f"--pid-file={run}/munged.pid", f"--log-file={log}/munged.log", f"--seed-file={run}/munged.seed"]
         commands = {"munged": munged} | (self._database_commands() if self._accounting else {})
         commands |= {"slurmctld": ["slurmctld", "-D", "-f", configuration]}
-        commands |= {name: ["slurmd", "-D", "-N", name, "-f", configuration] for name in self.nodes}
+        commands |= {name: [*self._view(), "slurmd", "-D", "-N", name, "-f", configuration] for name in self.nodes}
         return {name: Daemon(command, log / f"{name}.out", self.environment) for name, command in commands.items()}
+
+    def _view(self) -> list[str]:
+        return [*OWN_VIEW, str(self.folder / "etc"), str(SYSTEM)]
 
     def _database_commands(self) -> dict[str, list[str]]:
         place = [f"--datadir={self.folder}/mysql", f"--socket={self.folder}/run/mysql.sock", f"--pid-file={self.folder}/run/mysql.pid"]
@@ -191,14 +193,13 @@ class SlurmCluster:
         path = self.folder / "etc/slurmdbd.conf"
         path.write_text(text)
         path.chmod(0o600)
-        return {"mariadbd": ["mariadbd", "--no-defaults", "--user=root", *place, *network, *sizes], "slurmdbd": ["slurmdbd", "-D"]}
+        return {
+            "mariadbd": ["mariadbd", "--no-defaults", "--user=root", *place, *network, *sizes],
+            "slurmdbd": [*self._view(), "slurmdbd", "-D"],
+        }
 
     def __enter__(self) -> Self:
-        for name in self._files():
-            path = SYSTEM / name
-            path.parent.mkdir(exist_ok=True)
-            path.unlink(missing_ok=True)
-            path.symlink_to(self.folder / "etc" / name)
+        SYSTEM.mkdir(exist_ok=True)
         try:
             self._start("munged", lambda: self._answers("munge", "-n", "-S", str(self._munge)))
             if self._accounting:
@@ -208,6 +209,8 @@ class SlurmCluster:
                 (self.folder / "spool" / name).mkdir(exist_ok=True)
                 self._daemons[name].start()
             self._wait("the nodes", self.nodes[-1], lambda: self.idle_nodes() == self.nodes)
+            for name in self.nodes:
+                self._remember_view(name)
             if self._accounting:
                 self.command("sacctmgr", "-i", "-Q", "add", "account", "lab")
                 self.command("sacctmgr", "-i", "-Q", "add", "user", "root", "account=lab")
@@ -218,9 +221,6 @@ class SlurmCluster:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
-
-    def _files(self) -> tuple[str, ...]:
-        return FILES + (("slurmdbd.conf",) if self._accounting else ())
 
     def _start_accounting(self) -> None:
         socket_file = f"{self.folder}/run/mysql.sock"
@@ -257,26 +257,26 @@ class SlurmCluster:
             end = time.monotonic() + 10
             while self.jobs() and time.monotonic() < end:
                 time.sleep(0.1)
-        for process in self._step_processes():
-            process.kill()
+        for name in self.nodes:
+            self._kill_processes(name)
         for daemon in reversed(self._daemons.values()):
             daemon.kill()
-        for name in (*FILES, "slurmdbd.conf"):
-            path = SYSTEM / name
-            if path.is_symlink() and path.readlink().is_relative_to(self.folder):
-                path.unlink()
 
-    def _step_processes(self) -> list[psutil.Process]:
-        """What runs jobs, also where the node's own daemon was killed; known by the cluster's configuration in its environment."""
-        found = []
+    def _remember_view(self, name: str) -> None:
+        """All processes of a node share the mount namespace of its daemon, also those that outlive it."""
+        pid = (self.folder / f"run/slurmd-{name}.pid").read_text().strip()
+        view = Path(f"/proc/{pid}/ns/mnt").readlink()
+        if view == Path("/proc/self/ns/mnt").readlink():
+            raise RuntimeError(f"{name} has no view of its own: its processes cannot be told from others")
+        self._views.setdefault(name, set()).add(view)
+
+    def _kill_processes(self, name: str) -> None:
         for process in psutil.process_iter():
             try:
-                is_ours = process.environ().get("SLURM_CONF") == self.environment["SLURM_CONF"]
-            except psutil.Error:
-                continue
-            if is_ours and process.pid != os.getpid() and process.name() == "slurmstepd":
-                found += [process, *process.children(recursive=True)]
-        return found
+                if Path(f"/proc/{process.pid}/ns/mnt").readlink() in self._views.get(name, ()):
+                    process.kill()
+            except (psutil.Error, OSError):
+                continue  # it has ended
 
     def command(self, *words: str) -> str:
         """Run one of SLURM's programs; gives what it writes."""
@@ -298,16 +298,16 @@ class SlurmCluster:
         lines = self.command("sinfo", "-h", "-N", "-p", "cpu", "-o", "%N %T").splitlines()
         return sorted({line.split()[0] for line in lines if line.split()[1] in ("idle", "mixed", "allocated")})
 
-    def kill_node(self, name: str) -> None:
-        """SIGKILL of a node's daemon and of everything that runs there, as when its power goes; the controller is told at once."""
+    def kill_node(self, name: str, *, daemon_alone: bool = False) -> None:
+        """SIGKILL of a node's daemon and of everything that runs there, as when its power goes; the controller is told at once.
+
+        Args:
+            name: of the node.
+            daemon_alone: what runs there runs on, as when the node is cut off.
+        """
         self._daemons[name].kill()
-        for process in self._step_processes():
-            try:
-                on_node = process.environ().get("SLURMD_NODENAME") in (name, None)
-            except psutil.Error:
-                continue
-            if on_node:
-                process.kill()
+        if not daemon_alone:
+            self._kill_processes(name)
         self.command("scontrol", "update", f"NodeName={name}", "State=DOWN", "Reason=test")
 
     def start_node(self, name: str) -> None:
@@ -315,6 +315,7 @@ class SlurmCluster:
         self._daemons[name].start()
         self.command("scontrol", "update", f"NodeName={name}", "State=RESUME")
         self._wait(name, name, lambda: name in self.idle_nodes())
+        self._remember_view(name)
 
     def restart_controller(self) -> None:
         """End the controller, and start a new one that takes up its state."""

@@ -1,34 +1,37 @@
 """The cluster of the tests is one: it has nodes and GPUs, and what is killed in it comes back."""
 
-import time
-from collections.abc import Callable
+import psutil
 
 from tests.lab.slurm import SYSTEM, SlurmCluster
+from tests.slurm.conftest import eventually
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
-    """Whether something comes true in time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.1)
-    return True
+def commands() -> list[str]:
+    """The command lines of all processes of the machine."""
+    return [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
 
 
 def test_a_job_gets_the_gpu_that_it_asks_for(cluster: SlurmCluster) -> None:
     assert cluster.idle_nodes() == cluster.nodes
     devices = cluster.command("srun", "--partition=gpu", "--gres=gpu:1", "printenv", "CUDA_VISIBLE_DEVICES").strip()
     assert devices in ("0", "1")
-    assert (SYSTEM / "slurm.conf").resolve() == cluster.folder / "etc/slurm.conf"
+
+
+def test_nodes_alone_see_the_configuration_where_the_system_has_its_own(cluster: SlurmCluster) -> None:
+    seen = cluster.command("srun", "env", "--unset=SLURM_CONF", "scontrol", "show", "config")
+    assert f"{cluster.folder}/state" in seen
+    own = SYSTEM / "slurm.conf"
+    assert not own.exists() or str(cluster.folder) not in own.read_text()
 
 
 def test_a_job_of_a_node_that_dies_is_queued_again(cluster: SlurmCluster) -> None:
-    job = cluster.command("sbatch", "--parsable", "--requeue", "--output=/dev/null", "--wrap", "sleep 300").strip()
+    job = cluster.command("sbatch", "--parsable", "--requeue", "--output=/dev/null", "--wrap", "sleep 299.5").strip()
     assert eventually(lambda: any("RUNNING" in line for line in cluster.jobs("--jobs", job)))
     (line,) = cluster.jobs("--jobs", job)
     node = line.split()[4]
+    assert eventually(lambda: commands().count("sleep 299.5") == 1)
     cluster.kill_node(node)
+    assert eventually(lambda: "sleep 299.5" not in commands()), "nothing survives on a node without power"
     assert node not in cluster.idle_nodes()
     assert eventually(lambda: "PENDING" in cluster.jobs("--jobs", job)[0] or node not in cluster.jobs("--jobs", job)[0])
     cluster.command("scancel", job)

@@ -113,6 +113,12 @@ def select(database: Path, query: str, *values: object) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(query, values)]
 
 
+def dump(database: Path) -> list[str]:
+    """All that a database holds, as SQL."""
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        return list(connection.iterdump())
+
+
 def execute(database: Path, *statements: str) -> None:
     """Change a database as the program of a person does."""
     with closing(sqlite3.connect(database)) as connection:

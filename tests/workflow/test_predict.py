@@ -25,6 +25,7 @@ from tests.workflow.predict_data import (
     MEMBERS,
     READABLE,
     Batch,
+    dump,
     execute,
     finished_batch,
     in_folder,
@@ -337,8 +338,10 @@ def test_a_setting_reruns_what_depends_on_it(finished: Batch, settings: dict[str
     [
         ({ALPHA: {"path": "in/a.zip", "pattern": "(?P<group>[0-9_]+)_stage"}}, of(FROM_PREDICT, ALPHA)),
         ({ALPHA: {"path": "in/b c's.zip"}}, of(FROM_INVENTORY, ALPHA)),
+        ({"new": {"path": "in/a.zip"}}, of(FROM_INVENTORY, "new")),
+        ({ALPHA: {"path": "in/a.zip", "skip": "yes"}}, {SUMMARY}),
     ],
-    ids=["pattern", "another path"],
+    ids=["pattern", "another path", "a new one", "skipped"],
 )
 def test_a_row_of_the_table_touches_its_own_project(finished: Batch, rows: dict[str, Any], expected: set[tuple[str, str]]) -> None:
     with finished.changed(rows):
@@ -422,12 +425,13 @@ def test_a_database_with_the_work_of_a_person_stays_and_takes_in_new_predictions
     assert {name: row["ai_confidence"] for name, row in predicted.items()} == {name: anew[name]["confidence"] for name in predicted}
     assert [name for name in predicted if predicted[name]["ai_confidence"] == first["ai_confidence"]] == [], "another ranker"
     assert batch.json("batch_predictions_summary.json")["results"] == {"total_projects": 3, "processed": 1, "skipped": 2, "failed": 0}
+    assert batch.jobs() == set()
 
     users = batch.root / "mine.db"
     users.write_bytes(worked_on)
     execute(users, f"UPDATE ai_decisions SET group_id = 'old name', ai_crop_coords = NULL WHERE group_id = '{first['group_id']}'")
     execute(users, f"UPDATE ai_decisions SET ai_selected_index = NULL, ai_confidence = NULL WHERE group_id = '{third['group_id']}'")
-    before, state = select(users, "SELECT rowid, * FROM ai_decisions ORDER BY rowid"), users.read_bytes()
+    before, state = select(users, "SELECT rowid, * FROM ai_decisions ORDER BY rowid"), dump(users)
     batch.table[ALPHA]["user_database"] = "mine.db"
     batch.write_config()
     batch.run("predict_merge", *CORES)
@@ -442,7 +446,7 @@ def test_a_database_with_the_work_of_a_person_stays_and_takes_in_new_predictions
     assert filled[third["group_id"]] == {"ai_selected_index", "ai_confidence"}
     report = batch.json("07_merge", ALPHA)
     assert (report["merged"] + report["unchanged"], report["ambiguous"], report["unmatched"]) == (3, 0, 0)
-    assert (batch.root / report["backup"]).read_bytes() == state
+    assert dump(batch.root / report["backup"]) == state
     merged = digest_tree(batch.root / "results/predict/07_merge/backups"), users.read_bytes()
     batch.run("predict_merge", *CORES)
     assert (digest_tree(batch.root / "results/predict/07_merge/backups"), users.read_bytes()) == merged

@@ -18,15 +18,16 @@ ON_CLUSTER = ("--profile", str(REPO / "profiles/slurm"), "--slurm-init-seconds-b
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[SlurmCluster]:
-    """Three nodes with two fake GPUs each, without accounting."""
-    if missing := missing_programs():
+def cluster(request: pytest.FixtureRequest) -> Iterator[SlurmCluster]:
+    """Three nodes with two fake GPUs each; with accounting where the file of the tests says `ACCOUNTING = True`."""
+    accounting = getattr(request.module, "ACCOUNTING", False)
+    if missing := missing_programs(accounting=accounting):
         # Where everything is meant to be installed, a skip would hide that it is not.
         (pytest.fail if os.environ.get("DARKROOM_ALL_TESTS") == "1" else pytest.skip)(missing)
     # Sockets have short paths, and jobs of any user read the configuration: not below pytest's own folder.
     with tempfile.TemporaryDirectory(prefix="darkroom-slurm-") as folder:
         Path(folder).chmod(0o755)
-        with SlurmCluster(Path(folder) / "lab") as running, pytest.MonkeyPatch.context() as patch:
+        with SlurmCluster(Path(folder) / "lab", accounting=accounting) as running, pytest.MonkeyPatch.context() as patch:
             # SLURM's programs, and the Snakemake of a test, find the cluster; nothing of the developer's own settings reaches them.
             for name in [name for name in os.environ if name.startswith(("SNAKEMAKE_", "SLURM_", "SBATCH_", "SQUEUE_"))]:
                 patch.delenv(name)

@@ -46,18 +46,20 @@ class Case:
 
 
 def new_people(root: Path) -> Project:
-    """Scenes in a folder with an odd name, in two shards."""
+    """Scenes in a folder with an odd name."""
     source = f"photos {ODD}"
-    return new_project(
-        root, lambda folder: people_data.draw(folder.with_name(source), root / "truth.csv", 24, seed=11) and None, source=source
-    )
+
+    def draw(folder: Path) -> None:
+        people_data.draw(folder.with_name(source), root / "truth.csv", 24, seed=11)
+
+    return new_project(root, draw, source=source, shard_count=1)
 
 
 def new_retrieval(root: Path) -> Project:
-    """Two categories, one of which has the longest name that there can be."""
+    """A category with the longest name that there can be."""
     retrieval_data.draw(root / "photos", root / "truth.csv", 3, seed=7)
     (root / "photos/car").rename(root / "photos" / LONGEST)
-    dataset = {"data_root": "photos", "categories": ["mug", LONGEST], "train_fraction": 0.6, "model": demo_model(root)}
+    dataset = {"data_root": "photos", "categories": [LONGEST], "train_fraction": 0.6, "model": demo_model(root)}
     project = Project(root, {"retrieval": {"datasets": {"d": dataset}}}, ("retrieval", "datasets", "d"))
     project.write_config()
     return project
@@ -74,10 +76,10 @@ def new_predict(root: Path) -> Project:
 
 # A later pipeline joins here.
 CASES = {
-    "people": Case(new_people, {"people_02_embed": 2}, {"people_02_embed"}, {"threshold": 0.97}),
+    "people": Case(new_people, {"people_02_embed": 1}, {"people_02_embed"}, {"threshold": 0.97}),
     "retrieval": Case(
         new_retrieval,
-        {"retrieval_00_inventory": 2, "retrieval_03_embed": 2, "retrieval_04_retrieve": 2, "retrieval_06_hf_dataset": 1},
+        {"retrieval_00_inventory": 1, "retrieval_03_embed": 1, "retrieval_04_retrieve": 1, "retrieval_06_hf_dataset": 1},
         {"retrieval_03_embed"},
         {"concept_frac": 0.5},
     ),

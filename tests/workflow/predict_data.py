@@ -130,7 +130,7 @@ def execute(database: Path, *statements: str) -> None:
 # ---- pictures ----
 
 
-def picture(seed: object, size: tuple[int, int] = (64, 48), turned: bool = False) -> bytes:
+def picture(seed: object, size: tuple[int, int] = (320, 240), turned: bool = False) -> bytes:
     """A JPEG of soft patches; `turned`: EXIF says that it lies on its side."""
     colours = np.random.default_rng(random.Random(repr(seed)).randrange(2**32)).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     exif, buffer = Image.Exif(), io.BytesIO()

@@ -85,7 +85,8 @@ HARMED: dict[str, tuple[dict[str, Any], str]] = {
 }
 # Members that have no place in a group, by what the tables call them.
 NAMES = {
-    f"../{SECOND}": (Member(b"../" + SECOND.encode(), PICTURE), "list: path traversal: .. in the name"),
+    f"../up/{FIRST}": (Member(b"../up/" + FIRST.encode(), PICTURE), "list: path traversal: .. in the name"),
+    f"../up/{SECOND}": (Member(b"../up/" + SECOND.encode(), PICTURE), "list: path traversal: .. in the name"),
     f"names/../../{SECOND}": (Member(b"names/../../" + SECOND.encode(), PICTURE), "list: path traversal: .. in the name"),
     f"/etc/{SECOND}": (Member(b"/etc/" + SECOND.encode(), PICTURE), "list: absolute name"),
     f"C:\\{SECOND}": (Member(b"C:\\" + SECOND.encode(), PICTURE), "list: absolute name"),

@@ -111,6 +111,7 @@ def test_a_checkpoint_that_is_no_use_ends_the_run_before_any_image_is_read(finis
 
 def test_a_source_that_is_gone_after_the_run_undoes_nothing(batch: Batch) -> None:
     (batch.root / "in").rename(batch.root / "unplugged")
+    assert batch.jobs() == set()
     # What does not need the source goes on.
     save_ranker(batch.root / "ranker_v3_w10.pt", seed=9)
     assert {step for step, _ in batch.jobs()} == {"00_models", "03_predict", "04_database", "05_validate", "06_report", "06_summary"}

@@ -1,5 +1,5 @@
 # Each target is one line that can be run by hand; the environment is made by the first call.
-#   EXTRA=gpu make …   takes the FAISS build for GPUs
+#   EXTRA=gpu make …   takes the builds of FAISS and ONNX Runtime for GPUs
 EXTRA ?= cpu
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
@@ -42,7 +42,7 @@ clean:
 	rm -rf .snakemake results cache demo_data logs benchmarks .pytest_cache .mypy_cache .ruff_cache
 
 .venv/ready: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --extra $(EXTRA) && touch $@
+	$(UV) sync --frozen --extra $(EXTRA) && $(BIN)/python -c "import pymatting" && touch $@
 
 .lab/ready: pyproject.toml uv.lock | $(UV)
 	UV_PROJECT_ENVIRONMENT=.lab $(UV) sync --frozen --only-group lab && touch $@

@@ -14,6 +14,10 @@ min_version("9.20")
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
+# Used with --sdm apptainer alone; made by envs/darkroom.def.
+container: f"{workflow.basedir}/envs/darkroom.sif"
+
+
 include: "rules/common.smk"
 include: "rules/models.smk"
 include: "rules/people.smk"
@@ -24,13 +28,18 @@ include: "rules/retrieval_outputs.smk"
 include: "rules/retrieval_tools.smk"
 include: "rules/predict.smk"
 include: "rules/predict_outputs.smk"
+include: "rules/lora.smk"
+include: "rules/lora_outputs.smk"
+include: "rules/lora_pages.smk"
 include: "rules/demo.smk"
+include: "rules/demo_models.smk"
 
 
 localrules:
     people,
     retrieval,
     predict,
+    lora,
 
 
 rule people:
@@ -54,6 +63,16 @@ rule predict:
     """All projects of predict: a database each, a page to look at the selections on, and the summary."""
     input:
         lambda wc: predict_params.results(PREDICT, project_names()),
+
+
+rule lora:
+    """All lora workspaces: training sets with captions, and a page to judge each step by."""
+    input:
+        lambda wc: [
+            f"{LORA}/{name}/{result}"
+            for name in named("lora.workspaces", WORKSPACES)
+            for result in lora_params.results(list(videos(name)))
+        ],
 
 
 onerror:

@@ -9,6 +9,8 @@ import workflow_scripts.predict.summary as predict_summary
 from workflow_scripts.core.models import card_name, require_sha256, slug
 from workflow_scripts.core.step import StepError
 from workflow_scripts.core.storage import StoreError, is_bucket, tree_fingerprint
+from workflow_scripts.lora import by_hand as lora_by_hand
+from workflow_scripts.lora import params as lora_params
 from workflow_scripts.predict import params as predict_params
 from workflow_scripts.predict import sources as predict_sources
 from workflow_scripts.retrieval import params as retrieval_params
@@ -146,6 +148,22 @@ def summarise_predictions(dag):
         batch = predict_params.batch(projects(), PREDICT, predict_params.models(settings.predict))
         summary = predict_summary.summarise(predict_summary.Batch(**batch, started=STARTED), Path(PREDICT), unfinished)
         logger.error(predict_summary.describe(summary))
+
+
+def videos(workspace):
+    """The videos of a lora workspace by the names of their files; its folder is looked at once, and only when it is asked for."""
+    chosen = settings.lora.workspaces[workspace]
+    return planned(lora_params.videos, lora_params.source(chosen), chosen.slice.videos)
+
+
+def lora_tables(step, workspace):
+    """The tables that a step of lora makes, one a video."""
+    return [f"{LORA}/{workspace}/{step}/{video}.parquet" for video in videos(workspace)]
+
+
+def weights_card(model):
+    """The path of the card of a pose or mask model, which the models rules make."""
+    return f"{settings.models_root}/cards/{lora_params.card(model)}.json"
 
 
 def labels(run, configured):

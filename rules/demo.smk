@@ -1,9 +1,9 @@
-# demo: drawn data with known truth, the small models trained on it, and how well the pipelines did. No pipeline depends on it.
+# demo: drawn data with known truth, and how well the pipelines did on it. No pipeline depends on it.
 #
 # in:  nothing
 # out: {demo.root}/people/ with images/, truth.csv and labels.csv, retrieval/ with images/ and truth.csv;
-#      predict/ with projects.tsv, archives and truth.csv; {demo.results_root}/people.txt, retrieval.txt and predict.txt; models/, to be
-#      copied over resources/demo/ by hand
+#      predict/ with projects.tsv, archives and truth.csv; lora/ with source_videos/, 00_background_library/ and truth.csv;
+#      {demo.results_root}/{pipeline}.txt
 
 DEMO_RESULTS = settings.demo.results_root
 
@@ -11,15 +11,14 @@ DEMO_RESULTS = settings.demo.results_root
 localrules:
     demo,
     demo_data,
-    demo_models,
     demo_01_people_data,
     demo_01_retrieval_data,
     demo_01_predict_data,
-    demo_02_clip,
-    demo_02_predict_models,
+    demo_01_lora_data,
     demo_03_people_summary,
     demo_03_retrieval_summary,
     demo_03_predict_summary,
+    demo_03_lora_summary,
 
 
 rule demo_01_people_data:
@@ -71,43 +70,20 @@ rule demo_01_predict_data:
         "../workflow_scripts/demo/predict_data.py"
 
 
-rule demo_02_clip:
-    """Train the small CLIP of the demo on drawings, about six minutes on two cores; the committed one was made so."""
+rule demo_01_lora_data:
+    """Draw videos of figures near, far, from behind, cut off, blurred and absent, one turned and one broken off; and backgrounds."""
     output:
-        weights=f"{DEMO_RESULTS}/models/clip/open_clip_model.safetensors",
-        config=f"{DEMO_RESULTS}/models/clip/open_clip_config.json",
-        metrics=f"{DEMO_RESULTS}/models/clip/metrics.json",
+        truth=f"{settings.demo.root}/lora/truth.csv",
     log:
-        "logs/demo/02_clip.log",
+        "logs/demo/01_lora_data.log",
     conda:
-        "../envs/clip.yaml"
-    threads: 2
+        "../envs/video.yaml"
     params:
+        backgrounds=settings.demo.lora.backgrounds,
         seed=settings.demo.seed,
         algorithm=1,
     script:
-        "../workflow_scripts/demo/train_clip.py"
-
-
-rule demo_02_predict_models:
-    """Train the ranker and the crop proposer of the demo on drawn groups; the committed ones were made so."""
-    input:
-        weights=f"{DEMO_RESULTS}/models/clip/open_clip_model.safetensors",
-        config=f"{DEMO_RESULTS}/models/clip/open_clip_config.json",
-    output:
-        ranker=f"{DEMO_RESULTS}/models/predict/ranker.pt",
-        crop_proposer=f"{DEMO_RESULTS}/models/predict/crop_proposer.pt",
-        metrics=f"{DEMO_RESULTS}/models/predict/metrics.json",
-    log:
-        "logs/demo/02_predict_models.log",
-    conda:
-        "../envs/clip.yaml"
-    threads: 2
-    params:
-        seed=settings.demo.seed,
-        algorithm=1,
-    script:
-        "../workflow_scripts/demo/train_predict.py"
+        "../workflow_scripts/demo/lora_data.py"
 
 
 rule demo_03_people_summary:
@@ -180,19 +156,40 @@ rule demo_03_predict_summary:
         "../workflow_scripts/demo/predict_summary.py"
 
 
+rule demo_03_lora_summary:
+    """Compare categories, masks, choices and pairs with the truth."""
+    input:
+        truth=f"{settings.demo.root}/lora/truth.csv",
+        frames=lambda wc: lora_tables("01_source_frames", "demo"),
+        sorted=lambda wc: lora_tables("02_sorted_candidates", "demo"),
+        masks=lambda wc: lora_tables("03_masked_subjects", "demo"),
+        selection=f"{LORA}/demo/04_top100_staging/manifest.parquet",
+        composites=f"{LORA}/demo/05_training_data/manifest.parquet",
+        captions=f"{LORA}/demo/06_caption/manifest.parquet",
+        exported=f"{LORA}/demo/07_export/manifest.parquet",
+        results=lambda wc: expand(f"{LORA}/demo/{{result}}", result=lora_params.results(list(videos("demo")))),
+    output:
+        f"{DEMO_RESULTS}/lora.txt",
+    log:
+        "logs/demo/03_lora_summary.log",
+    conda:
+        "../envs/video.yaml"
+    params:
+        seed=settings.demo.seed,
+        logs=lambda wc: lora_params.logs(list(videos("demo")), "logs/lora/demo"),
+        places=lora_params.places(f"{LORA}/demo"),
+        algorithm=1,
+    script:
+        "../workflow_scripts/demo/lora_summary.py"
+
+
 rule demo:
     """The demo: every pipeline on drawn data, and how well it did. Draw the data first: snakemake demo_data."""
     input:
-        expand(f"{DEMO_RESULTS}/{{pipeline}}.txt", pipeline=["people", "retrieval", "predict"]),
+        expand(f"{DEMO_RESULTS}/{{pipeline}}.txt", pipeline=["people", "retrieval", "predict", "lora"]),
 
 
 rule demo_data:
     """Draw the sample data of the demo."""
     input:
-        expand(f"{settings.demo.root}/{{pipeline}}/truth.csv", pipeline=["people", "retrieval", "predict"]),
-
-
-rule demo_models:
-    """Train the demo's small models anew, into results/demo/models; the committed ones in resources/demo serve as they are."""
-    input:
-        expand(f"{DEMO_RESULTS}/models/{{kind}}/metrics.json", kind=["clip", "predict"]),
+        expand(f"{settings.demo.root}/{{pipeline}}/truth.csv", pipeline=["people", "retrieval", "predict", "lora"]),

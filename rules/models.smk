@@ -1,16 +1,25 @@
 # Models: fetched and verified on the machine that has a network; jobs read the card and load from its path.
 #
 # in:  every setting that names a model
-# out: {models_root}/cards/{card}.json; fetched weights below {models_root}/clip/
+# out: {models_root}/cards/{card}.json; fetched weights below {models_root}/clip/, pose/ and mask/
 
-CLIP_USERS = {f"people.runs.{name}": run for name, run in settings.people.runs.items()}
-CLIP_USERS |= {f"retrieval.datasets.{name}": dataset for name, dataset in settings.retrieval.datasets.items()}
-CLIP_USERS |= {"predict": settings.predict} if settings.predict.projects else {}
-CLIP_MODELS = {Path(model_card(user.model)).stem: (f"{where}.model", user.model) for where, user in CLIP_USERS.items()}
+CLIP_USERS = {f"people.runs.{name}.model": run.model for name, run in settings.people.runs.items()}
+CLIP_USERS |= {f"retrieval.datasets.{name}.model": dataset.model for name, dataset in settings.retrieval.datasets.items()}
+CLIP_USERS |= {"predict.model": settings.predict.model} if settings.predict.projects else {}
+CLIP_USERS |= {
+    f"lora.workspaces.{name}.caption.clip_model": workspace.caption.clip_model for name, workspace in settings.lora.workspaces.items()
+}
+CLIP_MODELS = {Path(model_card(model)).stem: (where, model) for where, model in CLIP_USERS.items()}
+WEIGHTS = {
+    lora_params.card(model): (f"lora.workspaces.{name}.{model['kind']}", model)
+    for name, workspace in settings.lora.workspaces.items()
+    for model in (lora_params.pose_model(workspace), lora_params.mask_model(workspace))
+}
 
 
 localrules:
     models_01_clip,
+    models_01_weights,
 
 
 rule models_01_clip:
@@ -29,3 +38,21 @@ rule models_01_clip:
         algorithm=1,
     script:
         "../workflow_scripts/models/clip_card.py"
+
+
+rule models_01_weights:
+    """Fetch and verify the weights of a pose or mask model, and write its card."""
+    output:
+        f"{settings.models_root}/cards/{{weights}}.json",
+    log:
+        "logs/models/01_weights/{weights}.log",
+    wildcard_constraints:
+        weights="|".join(map(re.escape, WEIGHTS)) or "none",
+    conda:
+        "../envs/pose.yaml"
+    params:
+        model=lambda wc: planned(lora_params.checked_model, *WEIGHTS[wc.weights]),
+        folder=settings.models_root,
+        algorithm=1,
+    script:
+        "../workflow_scripts/models/weights_card.py"

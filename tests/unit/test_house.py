@@ -36,9 +36,9 @@ def test_the_lock_names_the_registry_alone() -> None:
     assert project["tool"]["uv"]["override-dependencies"] == ["opencv-python; sys_platform == 'never'"]
 
 
-def test_extras_for_cpu_and_gpu_differ_in_faiss_alone() -> None:
+def test_extras_for_cpu_and_gpu_differ_in_two_builds_alone() -> None:
     extras = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert extras["cpu"][0].replace("faiss-cpu", "faiss-gpu") == extras["gpu"][0]
+    assert extras["cpu"][0].replace("faiss-cpu,onnx-cpu", "faiss-gpu,onnx-gpu") == extras["gpu"][0]
 
 
 def test_the_front_door_stays_short_and_rules_have_a_line_that_says_what_they_decide() -> None:
@@ -53,8 +53,8 @@ def test_the_front_door_stays_short_and_rules_have_a_line_that_says_what_they_de
     lines = [line for line in listed if line.strip()]
     undescribed = [line for line in lines if not re.fullmatch(r"\w+ \(.+\.\)", line.strip())]
     assert not undescribed
-    numbered = r"(people|retrieval|predict|models|demo)_\d\d[a-z]?_[a-z_]+(_\d+)?"
-    targets = {"people", "retrieval", "predict", "demo", "demo_data", "demo_models"}
+    numbered = r"(people|retrieval|predict|lora|models|demo)_\d\d[a-z]?_[a-z_]+(_\d+)?"
+    targets = {"people", "retrieval", "predict", "lora", "demo", "demo_data", "demo_models"}
     targets |= {f"people_{name}" for name in ("verify", "removal_plan", "listing", "shard", "merge_remote", "labelling", "calibration")}
     targets |= {f"predict_{name}" for name in ("check", "merge", "import")}
     targets |= {f"retrieval_{name}" for name in ("subset", "concepts", "analysis")}

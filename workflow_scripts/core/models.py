@@ -10,7 +10,7 @@ import re
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from workflow_scripts.core.step import StepError, atomic_text
 
@@ -18,9 +18,58 @@ FOLDER = "local-dir:"  # open_clip's prefix for a folder with its own configurat
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 
 
+class Card:
+    """What a step needs to find a weights file and to know that it is the one that was meant."""
+
+    weights: str
+    sha256: str
+
+    def write(self, path: str | Path) -> None:
+        """Write the card as JSON."""
+        with atomic_text(path) as handle:
+            json.dump(asdict(self), handle, indent=2, sort_keys=True)  # type: ignore[call-overload]  # its classes are dataclasses
+            handle.write("\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a card that `write` made."""
+        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+
+    def verify(self) -> None:
+        """Check the weights file against the card.
+
+        Raises:
+            StepError: the file is gone or is not the one that the card was made for.
+        """
+        if not Path(self.weights).is_file():
+            raise StepError(f"{self.weights}: the weights file is gone; put it back, or delete the model's card to fetch it again")
+        found = file_sha256(self.weights)
+        if found != self.sha256:
+            raise StepError(f"{self.weights}: sha256 is {found}, the model card says {self.sha256}: the file was replaced")
+
+
 @dataclass(frozen=True)
-class ModelCard:
-    """What a step needs to load a model and to tell its results from those of another.
+class WeightsCard(Card):
+    """A model that is one file.
+
+    Attributes:
+        kind: what loads it: `pose` (Ultralytics) or `mask` (rembg).
+        name: as configured: a name, or a path.
+        weights: path of the file.
+        size: its bytes.
+        sha256: its content.
+    """
+
+    kind: str
+    name: str
+    weights: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelCard(Card):
+    """A CLIP model: what a step needs to load it and to tell its results from those of another.
 
     Attributes:
         name: as configured.
@@ -42,35 +91,17 @@ class ModelCard:
     model_cfg: dict[str, Any]
     preprocess_cfg: dict[str, Any]
 
-    def write(self, path: str | Path) -> None:
-        """Write the card as JSON."""
-        with atomic_text(path) as handle:
-            json.dump(asdict(self), handle, indent=2, sort_keys=True)
-            handle.write("\n")
 
-    @classmethod
-    def read(cls, path: str | Path) -> "ModelCard":
-        """Read a card that `write` made."""
-        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
-
-    def verify(self) -> None:
-        """Check the weights file against the card.
-
-        Raises:
-            StepError: the file is gone or is not the one that the card was made for.
-        """
-        if not Path(self.weights).is_file():
-            raise StepError(f"{self.weights}: the weights file is gone; put it back, or delete the model's card to fetch it again")
-        found = file_sha256(self.weights)
-        if found != self.sha256:
-            raise StepError(f"{self.weights}: sha256 is {found}, the model card says {self.sha256}: the file was replaced")
+def hash_file(path: str | Path) -> str:
+    """sha256 of a file's content, as it is now."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @lru_cache
 def file_sha256(path: str | Path) -> str:
-    """sha256 of a file's content, read once a process."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    """sha256 of a file that does not change, such as weights: read once a process."""
+    return hash_file(path)
 
 
 def is_local(pretrained: str) -> bool:
@@ -108,6 +139,25 @@ def card_name(name: str, pretrained: str, sha256: str | None) -> str:
     return slug(f"{name}--{pretrained}--{(sha256 or 'unpinned')[:8]}")
 
 
+def require_file(where: str, path: str, sha256: str | None) -> None:
+    """Refuse a local weights file that is not there or not pinned, and print the line that mends it.
+
+    Args:
+        where: the group of settings that names it, for the message.
+        path: of the file.
+        sha256: as configured.
+
+    Raises:
+        StepError: the sha256 is missing, or the file is.
+    """
+    if not Path(path).is_file():
+        raise StepError(f"{where}: {path}: no such weights file")
+    if sha256 is None:
+        raise StepError(
+            f"{where}.sha256: a local model needs it, so that a replaced file is noticed; paste\n    sha256: {file_sha256(path)}"
+        )
+
+
 def require_sha256(where: str, model: dict[str, Any]) -> None:
     """Refuse a local model without its sha256, and print the line that mends it.
 
@@ -119,7 +169,4 @@ def require_sha256(where: str, model: dict[str, Any]) -> None:
         StepError: the sha256 is missing, or the file is.
     """
     if is_local(model["pretrained"]):
-        weights = local_weights(model["pretrained"])
-        if model["sha256"] is None:
-            line = f"sha256: {file_sha256(weights)}"
-            raise StepError(f"{where}.sha256: a local model needs it, so that a replaced file is noticed; paste\n    {line}")
+        require_file(where, str(local_weights(model["pretrained"])), model["sha256"])

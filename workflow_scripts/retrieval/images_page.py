@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workflow_scripts.core.pages import Choice, Export, Page, Panel, Role, build_page
+from workflow_scripts.core.pages.texts import counted, table_panel
 from workflow_scripts.core.step import report_counts, step
 from workflow_scripts.core.storage import FolderStorage
 from workflow_scripts.core.thumbnails import Thumbnails
 from workflow_scripts.retrieval.page_images import batch_of, read_images, side_by_side
-from workflow_scripts.retrieval.page_tables import counted, table_panel
 
 # A person has a say in what could be in the catalog: not in files that are no image, nor against a list of the settings.
 ROLES: dict[str, Role] = {

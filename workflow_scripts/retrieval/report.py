@@ -7,11 +7,11 @@ from typing import Any
 
 from workflow_scripts.core.json_files import read_json
 from workflow_scripts.core.pages import Choice, Export, Number, Page, Role, Threshold, build_page
+from workflow_scripts.core.pages.texts import counted
 from workflow_scripts.core.step import report_counts, step
 from workflow_scripts.core.storage import FolderStorage
 from workflow_scripts.core.thumbnails import Thumbnails
 from workflow_scripts.retrieval.page_images import Images
-from workflow_scripts.retrieval.page_tables import counted
 from workflow_scripts.retrieval.report_items import Found, write_items
 from workflow_scripts.retrieval.report_panels import notes, panels, warnings
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workflow_scripts.core.pages import Panel
-from workflow_scripts.retrieval.page_tables import counted, named, table_panel, tallied, total
+from workflow_scripts.core.pages.texts import counted, named, table_panel, tallied, total
 from workflow_scripts.retrieval.records import NEAR_COPY
 from workflow_scripts.retrieval.report_figures import ALT, similarity_figure
 from workflow_scripts.retrieval.report_items import NEAR_COPY_TAG, Found

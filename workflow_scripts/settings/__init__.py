@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from workflow_scripts.settings.base import Images, Strict
 from workflow_scripts.settings.demo import Demo
+from workflow_scripts.settings.lora import Lora
 from workflow_scripts.settings.people import People
 from workflow_scripts.settings.predict import Predict
 from workflow_scripts.settings.retrieval import Retrieval
@@ -36,6 +37,7 @@ class Settings(Strict):
     predict: Predict = Field(
         default_factory=lambda: Predict(), description="Best images of groups and how to crop them, for many zipped projects."
     )
+    lora: Lora = Field(default_factory=lambda: Lora(), description="Videos to a small, clean, captioned training set.")
     demo: Demo = Field(default_factory=lambda: Demo(), description="Sample data, drawn by the workflow itself.")
 
 

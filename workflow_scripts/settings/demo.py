@@ -25,6 +25,12 @@ class DemoPredict(Strict):
     groups: int = Field(24, ge=8, description="How many groups of images to draw in each project; odd ones come on top.")
 
 
+class DemoLora(Strict):
+    """The drawn videos of the lora pipeline."""
+
+    backgrounds: int = Field(12, ge=1, description="How many backgrounds to draw; an unreadable one comes on top.")
+
+
 class Demo(Strict):
     """Sample data, drawn by the workflow itself."""
 
@@ -34,3 +40,4 @@ class Demo(Strict):
     people: DemoPeople = Field(default_factory=lambda: DemoPeople(), description="The set for the people pipeline.")
     retrieval: DemoRetrieval = Field(default_factory=lambda: DemoRetrieval(), description="The set for the retrieval pipeline.")
     predict: DemoPredict = Field(default_factory=lambda: DemoPredict(), description="The projects for the predict pipeline.")
+    lora: DemoLora = Field(default_factory=lambda: DemoLora(), description="The videos for the lora pipeline.")

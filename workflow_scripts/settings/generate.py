@@ -21,7 +21,16 @@ from workflow_scripts.settings import Settings
 ROOT = Path(__file__).parents[2]
 WIDTH = 110
 # One conda file a tool: the extras of pyproject.toml that stand in it, beside the light core.
-ENVIRONMENTS = {"core": ("s3",), "clip": ("clip", "s3"), "hash": ("hash",), "hub": ("hub",)}
+ENVIRONMENTS = {
+    "core": ("s3",),
+    "clip": ("clip", "s3"),
+    "hash": ("hash",),
+    "hub": ("hub",),
+    "video": ("video",),
+    "pose": ("yolo", "mask", "onnx-cpu"),
+    "mask": ("mask", "hash", "onnx-cpu"),
+    "caption": ("caption", "clip", "s3"),
+}
 
 
 def is_group(annotation: Any) -> TypeGuard[type[BaseModel]]:

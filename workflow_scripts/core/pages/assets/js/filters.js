@@ -63,10 +63,12 @@ function tagTest(needle) {
   return (item) => data.tags.codes[item].some((code) => wanted.has(code));
 }
 
-/** Name, content hash, reason or tag. */
+/** Name, content hash, reason, tag or caption. */
 function textTest(needle) {
+  const captioned = data.captions ? codesWith(data.captions, needle) : new Set();
   const reasons = data.reason ? codesWith(data.reason, needle) : null;
   const tagged = data.tags ? tagTest(needle) : () => false;
   return (item) =>
-    foldedNames[item].includes(needle) || data.ids[item].startsWith(needle) || reasons?.has(data.reason.codes[item]) || tagged(item);
+    foldedNames[item].includes(needle) || data.ids[item].startsWith(needle) || reasons?.has(data.reason.codes[item]) || tagged(item) ||
+    data.captions?.codes[item].some((code) => captioned.has(code));
 }

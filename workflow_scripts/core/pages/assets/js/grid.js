@@ -6,6 +6,8 @@ const PADDING = 4; // inside a cell
 const LINE = 18; // of the words under a picture
 const MOST_ABREAST = 4; // pictures of full size in a row; where there are more, they are smaller
 const NARROW = 110; // pixels; under smaller pictures a caption has two lines
+const LETTER = 6; // pixels that a letter of a caption takes, about
+const MOST_LINES = 4; // of a caption
 const LIST_ROW = 72;
 const OVERSCAN = 1; // rows beyond the edges
 const TALLEST = 12_000_000; // pixels; browsers cut off documents somewhere above
@@ -54,7 +56,7 @@ function layOut() {
   const cell = (galleryWidth - GAP * (columns - 1)) / columns;
   const side = list ? LIST_ROW - GAP - 2 * PADDING : Math.floor((cell - 2 * PADDING) / images) - (images > 1 ? PADDING : 0);
   const words = size === "small" ? 0 : LINE * (data.page.numbers.length ? 2 : 1) + 2 * PADDING;
-  const caption = captions ? LINE * (cell / data.perItem < NARROW ? 2 : 1) : 0;
+  const caption = captions ? LINE * captionLines(cell / data.perItem) : 0;
   const row = list ? LIST_ROW : side + words + caption + 2 * PADDING + GAP;
   shape = { columns, width: cell, row, side, list, captions: captions && !list };
   gallery.dataset.size = list ? "list" : size;
@@ -64,6 +66,14 @@ function layOut() {
   byId("empty").hidden = view.list.length > 0;
   byId("empty").textContent = emptyText();
   draw();
+}
+
+/** How many lines captions of this width have: the text of a single picture is there to be read. */
+function captionLines(width) {
+  const least = width < NARROW ? 2 : 1;
+  if (data.perItem > 1 || data.captions === null) return least;
+  const longest = data.captions.values.reduce((most, text) => Math.max(most, text.length), 0);
+  return Math.max(least, Math.min(MOST_LINES, Math.ceil((longest * LETTER) / width)));
 }
 
 function emptyText() {

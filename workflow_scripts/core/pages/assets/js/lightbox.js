@@ -1,6 +1,7 @@
 // One item as large as it can be shown, with everything that is known about it.
 
 const ENLARGE = 4; // times, at most
+const WORDS = 20; // pixels: a line under a picture
 let lightbox;
 let stage;
 let details;
@@ -44,10 +45,15 @@ function showLarge() {
   stage.replaceChildren(...Array.from({ length: images }, (_, image) => largePicture(current, image)));
   const columns = columnsFor(images);
   stage.style.setProperty("--columns", columns);
-  const [width, height] = [stage.clientWidth / columns - 16, stage.clientHeight / Math.ceil(images / columns) - 40];
-  for (const figure of stage.children) figure.fit(width, height);
+  const [width, height] = [stage.clientWidth / columns - 16, stage.clientHeight / Math.ceil(images / columns) - WORDS];
+  for (const figure of stage.children) figure.fit(width, height - roomOf(figure.lastChild));
   showAim();
   fetchAhead(view.list[places[current] + 1]);
+}
+
+/** What a picture leaves to its words: a line, or all lines of a long caption and one for what is said of the picture. */
+function roomOf({ offsetHeight }) {
+  return offsetHeight > 1.5 * WORDS ? offsetHeight + WORDS : WORDS;
 }
 
 /** Up to three pictures stand in one line, more in two; on a narrow window one below the other. */

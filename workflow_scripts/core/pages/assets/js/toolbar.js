@@ -89,7 +89,7 @@ function sizeButtons() {
 
 function filterPanel() {
   const summary = el("summary", {}, "Filters");
-  const body = el("div", { className: "filters-body" }, decidedFilter(), textFilter("text", "Text in name, reason or tag"), tagFilter());
+  const body = el("div", { className: "filters-body" }, decidedFilter(), textFilter("text", `Text in name, reason${data.captions ? ", caption" : ""} or tag`), tagFilter());
   for (const number of data.page.numbers) body.append(rangeFilter(number));
   body.append(el("button", { type: "button", onclick: clearFilters }, "Clear filters"));
   const panel = el("details", { id: "filters" }, summary, body);

@@ -1,10 +1,10 @@
-"""retrieval 07: tables and counts as the fold-out parts and sentences of a page."""
+"""Tables and counts as the fold-out parts and sentences of a page."""
 
 import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from workflow_scripts.core.pages import Panel
+from workflow_scripts.core.pages.model import Panel
 
 ROWS = 300  # of a table that a page shows; a file beside it holds all
 NAMED = 5  # how many names a sentence holds

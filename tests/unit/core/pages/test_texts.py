@@ -1,11 +1,11 @@
-"""retrieval 07: tables as fold-out parts, and counts as words."""
+"""Tables as fold-out parts, and counts as words."""
 
 import csv
 import io
 
 import pytest
 
-from workflow_scripts.retrieval.page_tables import ROWS, counted, named, table_panel, tallied, total
+from workflow_scripts.core.pages.texts import ROWS, counted, named, table_panel, tallied, total
 
 
 def test_a_table_shows_its_rows_and_offers_them_as_a_file():

@@ -5,6 +5,7 @@
 
 
 localrules:
+    lora_05_composite,
     lora_06_caption,
     lora_07_export,
 
@@ -58,7 +59,7 @@ rule lora_06_caption:
         "../envs/caption.yaml"
     threads: 8
     params:
-        caption=lambda wc: lora_params.caption(WORKSPACES[wc.workspace]),
+        caption=lambda wc: planned(lora_params.caption, f"lora.workspaces.{wc.workspace}", WORKSPACES[wc.workspace]),
         # What people changed or took away since: nothing that the step reads here, but a reason to run it again.
         by_hand=lambda wc: planned(lora_by_hand.texts, Path(LORA, wc.workspace)),
         root=f"{LORA}/{{workspace}}",

@@ -15,17 +15,21 @@ import pytest
 
 from tests.lab.slurm import SlurmCluster
 from tests.slurm.conftest import ON_CLUSTER, about, run_ids, submitted
-from tests.workflow.conftest import Project, demo_model, new_project
+from tests.workflow.conftest import REPO, Project, demo_model, new_project
 from tests.workflow.predict_data import STAGES, group, in_folder, new_batch, zipped
-from workflow_scripts.demo import people_data, retrieval_data
+from workflow_scripts.core.models import hash_file
+from workflow_scripts.demo import lora_clips, lora_data, people_data, retrieval_data
 
 pytest.importorskip("torch")
 
 ODD = '100%j %A "quoted" it\'s {x} #1 ü '
 LONGEST = ODD + "x" * (255 - len(ODD.encode()))  # bytes, as long as a name can be
-# What tells when a run was, in its metadata; and what is named by it, or holds the fingerprint of such a file. All else has to be equal.
+# What tells when a run was, in its metadata; and what is named by it, holds the fingerprint of such a file, or says when files were made.
+# All else has to be equal.
 TIMES = re.compile(rb'"(batch_id|\w+_at|timestamp|timestamp_utc|\w+_seconds|images_per_second)": [^,}\n]*')
-DATED = re.compile(r"batch_predictions_summary_\d{8}T\d{6}Z\.json|06_publish/(journal\.jsonl|receipt\.parquet)")
+DEMO = REPO / "resources/demo/lora"
+WEIGHTS = {"pose": ("weights", "pose.pt"), "mask": ("model", "segmenter.onnx")}
+DATED = re.compile(r"batch_predictions_summary_\d{8}T\d{6}Z\.json|06_publish/(journal\.jsonl|receipt\.parquet)|/\.made/")
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,20 @@ def new_predict(root: Path) -> Project:
     return batch
 
 
+def new_lora(root: Path) -> Project:
+    """A video with an odd name, and backgrounds."""
+    clip = next(clip for clip in lora_clips.CLIPS if clip.name == "hips")
+    lora_data.draw(root / "base/truth.csv", 2, seed=7, clips=[clip])
+    (video,) = (root / "base/source_videos").iterdir()
+    video.rename(video.with_name(f"{ODD}{video.suffix}"))
+    models = {name: {name_of: str(DEMO / file), "sha256": hash_file(DEMO / file)} for name, (name_of, file) in WEIGHTS.items()}
+    caption = {"clip_model": demo_model(root), "trigger_words": "ohwx"}
+    workspace = {"base_dir": "base", "fps": 2.0, "caption": caption, "export": {"resolution": 384}, **models}
+    project = Project(root, {"lora": {"workspaces": {"w": workspace}}}, ("lora", "workspaces", "w"))
+    project.write_config()
+    return project
+
+
 # A later pipeline joins here.
 CASES = {
     "people": Case(new_people, {"people_02_embed": 1}, {"people_02_embed"}, {"threshold": 0.97}),
@@ -84,6 +102,12 @@ CASES = {
         {"concept_frac": 0.5},
     ),
     "predict": Case(new_predict, {"predict_02_embed": 2}, {"predict_02_embed"}, {"crop": {"path": "crop.pt", "min_side": 0.2}}),
+    "lora": Case(
+        new_lora,
+        {"lora_01_frames": 1, "lora_02_pose": 1, "lora_03_mask": 1, "lora_04_measure": 1},
+        {"lora_02_pose", "lora_03_mask"},
+        {"score": {"min_sharpness": 55.0}},
+    ),
 }
 
 

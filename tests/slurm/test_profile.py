@@ -59,7 +59,7 @@ def test_every_rule_that_asks_for_a_gpu_has_a_partition_and_no_other(rules: dict
 def test_rules_that_become_jobs_of_the_cluster_are_few(rules: dict[str, dict[str, bool]]) -> None:
     # Whoever adds a light step says so in `localrules`; whoever adds a heavy one adds it here.
     heavy = {"retrieval_00_inventory", "retrieval_04_retrieve", "retrieval_06_hf_dataset"}
-    heavy |= {"lora_01_frames", "lora_04_measure", "lora_05_composite"}
+    heavy |= {"lora_01_frames", "lora_04_measure"}
     assert {name for name, rule in rules.items() if not rule["local"] and not rule["gpu"]} == heavy
 
 

@@ -255,6 +255,19 @@ def test_what_is_no_weights_file_is_refused_by_name(tmp_path, weights):
         PoseModel(tmp_path / "gone.pt")
 
 
+def test_weights_that_would_run_something_are_refused_and_do_not(tmp_path):
+    torch = pytest.importorskip("torch")
+
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "harm"),)
+
+    torch.save({"model": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(StepError, match=r"evil.pt: no weights of Ultralytics: "):
+        PoseModel(tmp_path / "evil.pt")
+    assert not (tmp_path / "harm").exists()
+
+
 def test_weights_that_were_replaced_are_refused(workspace):
     workspace.add()
     workspace.sha256 = "0" * 64

@@ -8,6 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.core.models import hash_file
 from workflow_scripts.core.own_files import OwnFiles
 from workflow_scripts.core.storage import is_valid_key
 
@@ -40,8 +41,10 @@ def masks(root: Path, video: str) -> dict[str, str]:
 
 
 def texts(root: Path) -> dict[str, str]:
-    """The names of texts of the training data that people changed, with the sha256 of what they hold now: for step 06."""
-    return OwnFiles(root / FOLDER, TEXTS).changed()
+    """The names of texts of the training data that people changed or wrote, with the sha256 of what they hold now: for step 06."""
+    files = OwnFiles(root / FOLDER, TEXTS)
+    written = (path.relative_to(root / FOLDER).as_posix() for path in (root / FOLDER).glob("*/*.txt"))
+    return {name: hash_file(root / FOLDER / name) for name in sorted(written) if is_valid_key(name) and files.is_theirs(name)}
 
 
 def composite_name(category: str, frame_id: str) -> str:

@@ -60,7 +60,7 @@ def write_captions(
         ledger.add(row["outcome"], [row["frame_id"]])
     _check_some(rows)
     _write_texts(rows, files)
-    write(output, CAPTIONS, rows, author.about())
+    write(output, CAPTIONS, rows, {name: value for name, value in author.about().items() if name != "cost"})
     for decision in decisions.unused():
         log.warning("review: %s fits no frame", decision)
     by_people = sum(row["source"] == PERSON for row in rows)

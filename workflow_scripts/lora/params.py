@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.core.models import require_file, slug
+from workflow_scripts.core.step import StepError
 from workflow_scripts.lora.videos import Video, find, fingerprint
 from workflow_scripts.settings.lora import LoraWorkspace
 from workflow_scripts.settings.params import tracked
 
+NEEDED = {"vertex": ("model", "project"), "openai": ("model",), "clip": ()}  # settings without a default, by back end
 PAGES = (
     "01b_validation_report",
     "02b_reject_qa_report",
@@ -83,8 +85,19 @@ def card(model: dict[str, Any]) -> str:
     return slug(f"{model['kind']}--{model['name']}--{(model['sha256'] or 'unpinned')[:8]}")
 
 
-def caption(workspace: LoraWorkspace) -> dict[str, Any]:
-    """What captions and their texts depend on; how fast they are asked for is not among it."""
+def caption(where: str, workspace: LoraWorkspace) -> dict[str, Any]:
+    """What captions and their texts depend on; how fast they are asked for is not among it.
+
+    Args:
+        where: the workspace's settings, for the message.
+        workspace: the settings.
+
+    Raises:
+        StepError: the back end lacks a setting that it cannot do without.
+    """
+    for name in NEEDED[workspace.caption.backend]:
+        if not getattr(workspace.caption, name):
+            raise StepError(f"{where}.caption.{name}: needed where backend is {workspace.caption.backend}")
     names = ("backend", "model", "project", "location", "base_url", "trigger_words", "banned_words", "max_words", "caption_on")
     return tracked(workspace.caption, *names)
 

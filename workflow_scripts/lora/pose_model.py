@@ -33,7 +33,6 @@ AUTO_BATCH = {"cpu": 1, "cuda": 32}  # on a CPU more gain nothing, and the place
 _SHAPE = [KEYPOINTS, 3]
 _FOR_EVER = 1e9  # seconds
 _ENVIRONMENT = {
-    "ULTRALYTICS_SAFE_LOAD": "1",  # weights are data: nothing in them runs
     "ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS": "1",
     "YOLO_AUTOINSTALL": "false",
     "YOLO_OFFLINE": "1",
@@ -161,7 +160,9 @@ def _load(weights: Path) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["YOLO_CONFIG_DIR"] = folder  # it writes its settings on import
         from ultralytics.models import YOLO
+        from ultralytics.nn import tasks
 
+        tasks.SAFE_LOAD = True  # type: ignore[attr-defined]  # weights are data: nothing in them runs
         try:
             if weights.suffix != ".pt":
                 raise TypeError("its name does not end in .pt")

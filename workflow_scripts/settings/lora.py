@@ -23,7 +23,7 @@ class Pose(Strict):
     max_people: int | None = Field(
         None, ge=1, description="Frames with more people are rejected; null: no limit, the largest person counts."
     )
-    batch_size: BatchSize = Field("auto", description="Frames a forward pass; auto = 8 on a CPU, 32 on a GPU.")
+    batch_size: BatchSize = Field("auto", description="Frames a forward pass; auto = 1 on a CPU, 32 on a GPU.")
 
 
 class Mask(Strict):
@@ -112,7 +112,7 @@ class Caption(Strict):
         "resources/lora/phrases.yaml", min_length=1, description="File with the phrases among which the back end clip chooses."
     )
     banned_words: list[str] = Field(
-        ["background", "tattoo", "watermark", "text", "logo", "photo", "image", "picture"],
+        ["background", "tattoo", "tattoos", "watermark", "text", "logo", "photo", "image", "picture"],
         description="Whole words that no caption may hold; such captions are shown on page 06b and kept out of the export.",
     )
     max_words: int = Field(60, ge=1, description="Longer captions are kept out likewise.")

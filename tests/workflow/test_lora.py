@@ -157,8 +157,6 @@ def test_captions_begin_with_the_trigger_words_and_stand_beside_the_pictures(fin
         trigger, _, said = row["text"].partition(", ")
         assert (trigger, said) == ("Ohwx Person", row["caption"])
         assert said == said.lower() != ""
-    kept = [json.loads(line) for line in (finished.root / "store/lora/w/captions.jsonl").read_text().splitlines()]
-    assert len(kept) == len(finished.rows("06_caption"))
 
 
 def test_the_export_holds_every_captioned_picture_with_its_text(finished: Workspace) -> None:
@@ -211,9 +209,9 @@ def test_every_page_shows_what_the_tables_hold(finished: Workspace) -> None:
         names = [name for name, _ in shown["outcomes"]]
         found = dict(zip(names, shown["totals"]["outcomes"], strict=True))
         assert {name: count for name, count in found.items() if count} == {name: count for name, count in counts.items() if count}, page
-        # The contents of frames are what decisions are kept by.
+        # The contents of frames are what decisions are kept by; of frames that are the same to the byte, one has it.
         known = {row["sha256"] for row in frames}
-        assert set(shown["items"]["id"]) <= known, page
+        assert known & set(shown["items"]["id"]) >= set(shown["items"]["id"]) - {""} != set(), page
         assert (finished.results / page / "index.html").is_file()
     steps = {page: finished.page(page)["page"]["export"]["destination"] for page in PAGES}
     assert {page: place for page, place in steps.items() if place} == {
@@ -226,7 +224,7 @@ def test_every_page_shows_what_the_tables_hold(finished: Workspace) -> None:
 
 def test_nothing_but_the_results_and_caches_was_written_and_nothing_is_left_over(finished: Workspace) -> None:
     assert not list(finished.root.rglob("*.tmp"))
-    known = {".snakemake", "benchmarks", "cache", "data", "hf", "logs", "model", "my.yaml", "output.txt", "resources", "results", "store"}
+    known = {".snakemake", "benchmarks", "cache", "data", "hf", "logs", "model", "my.yaml", "output.txt", "resources", "results"}
     assert {path.name for path in finished.root.iterdir()} <= known | {"weights"}
 
 

@@ -44,13 +44,7 @@ def pairs(work: Workspace) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("step", "page", "first"),
-    [
-        ("03_mask", "03_mask_page", "04_select"),
-        ("04_select", "04_filter_page", "05_composite"),
-        ("05_composite", "05_background_page", "06_caption"),
-        ("06_caption", "06_caption_page", "07_export"),
-    ],
+    ("step", "page", "first"), [("03_mask", "03_mask_page", "04_select"), ("06_caption", "06_caption_page", "07_export")]
 )
 def test_a_decision_is_read_by_the_step_behind_its_page(work: Workspace, step: str, page: str, first: str) -> None:
     work.decide(step, (NOBODY_HAS, "reject"))
@@ -154,7 +148,6 @@ def test_what_was_moved_out_or_edited_by_hand_stays_so_until_a_person_undoes_it(
     assert exported(work) == {row["frame_id"] for row in rows}
     assert (work.results / painted["path"]).read_bytes() == mine
     assert (work.results / retold["text_path"]).read_text() == "Ohwx Person, juggling\n"
-    assert work.jobs(*targets) == set()
 
 
 def test_a_retouched_mask_is_kept_and_measured(work: Workspace) -> None:
@@ -167,6 +160,5 @@ def test_a_retouched_mask_is_kept_and_measured(work: Workspace) -> None:
     assert work.counted("03_mask", NEAR)["computed"] == 0
     assert work.counted("03_mask", NEAR)["retouched"] == 1
     assert work.counted("04_measure", NEAR)["computed"] == 1
-    before = {one["frame_id"]: one for one in work.rows("04_measure", NEAR)}[row["frame_id"]]
-    assert "top" in before["edges"]
-    assert work.jobs(target) == set()
+    (measured,) = (one for one in work.rows("04_measure", NEAR) if one["frame_id"] == row["frame_id"])
+    assert {"left", "top"} <= set(measured["edges"])

@@ -17,8 +17,6 @@ from tests.workflow.test_faults import started, wait_for
 
 pytest.importorskip("ultralytics")
 
-NO_LIBRARY, NO_VIDEOS = "00_background_library", "source_videos"
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
@@ -61,7 +59,7 @@ def test_another_pipeline_plans_whatever_is_wrong_with_a_workspace(work: Workspa
     runs = {"r": {"source": "data/00_background_library", "destination": "clean", "manifests": "manifests"}}
     work.config["people"] = {"runs": runs | {"r": runs["r"] | {"model": work.settings["caption"]["clip_model"]}}}
     work.write_config()
-    assert "01_shard" in " ".join(work.planned("people")) or work.planned("people")
+    assert "people_02_embed" in work.planned("people")
 
 
 def test_an_empty_library_is_said(work: Workspace) -> None:
@@ -94,7 +92,7 @@ def test_files_that_are_no_videos_are_rows_and_stop_no_other(work: Workspace) ->
     work.run(*targets, *CORES)
     assert digest_tree(videos) == before
     new = sorted(set(work.videos()) - known)
-    twin = next(name for name in new if name.startswith(f"{NEAR}-") or name.startswith(f"{NEAR}_"))
+    (twin,) = (name for name in new if name.startswith(NEAR))
     assert new == sorted(["cut", "empty", "text", "one__same", "two__same", twin])
     for video in ("empty", "text"):
         (row,) = work.rows("01_frames", video)
@@ -147,7 +145,7 @@ def test_killed_in_a_step_and_the_same_command_makes_what_an_undisturbed_run_mad
         wait_for(lambda: any(work.root.glob(sign)) or process.poll() is not None)
         assert process.poll() is None
         kill_all(process)
-    standing = len(list(table.parent.rglob("*.jpg"))) if step == "05_composite" else 0
+    standing = [path for path in table.parent.rglob("*.*") if path.suffix in (".jpg", ".png")]
     work.run("--unlock")
     work.run(target, *CORES)
     after = work.made()
@@ -155,17 +153,14 @@ def test_killed_in_a_step_and_the_same_command_makes_what_an_undisturbed_run_mad
     assert after[name] == before[name]
     pictures = {path: data for path, data in after.items() if path.startswith(table.parent.name)}
     assert pictures.items() <= before.items()
-    if step == "05_composite":
-        counts = work.counted(step)
-        assert counts["current"] + counts["made"] == counts["listed"]
-        assert counts["current"] >= standing > 0
+    if step in ("03_mask", "05_composite"):
+        counts = work.counted(step, video)
+        assert counts["current"] >= len(standing) > 0, "what stood there was not made again"
+        assert counts["current"] + sum(counts.get(name, 0) for name in ("known", "computed", "made")) == counts["listed"]
     assert not list(work.root.rglob("*.tmp"))
-    assert work.jobs(target) == set()
 
 
-def test_killed_between_two_replies_and_only_the_missing_are_paid_for(
-    work: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_killed_between_two_replies_and_only_the_rest_is_paid_for(work: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("openai")
     with CaptionServer() as server:
         for name, value in server.environment(tmp_path).items():
@@ -197,9 +192,8 @@ def test_killed_between_two_replies_and_only_the_missing_are_paid_for(
         rows = work.rows("06_caption")
         assert {f"juggling {number} balls" for number in range(4)} < {row["caption"] for row in rows}
         assert {row["source"] for row in rows} == {f"openai {MODEL}"}
-        # The server's own captions begin with a photo, which is a banned word.
-        assert {row["outcome"] for row in rows} == {"captioned", "lint"}
-        assert sum(row["outcome"] == "exported" for row in work.rows("07_export")) == 4
+        assert {row["outcome"] for row in rows} == {"captioned"}
+        assert {row["outcome"] for row in work.rows("07_export")} == {"exported"}
         files = [path for path in work.root.rglob("*") if path.is_file()]
         assert [path for path in files for secret in server.secrets() if secret in path.read_bytes()] == []
         assert os.environ["OPENAI_API_KEY"].encode() in server.secrets()

@@ -47,7 +47,7 @@ def lora_text(found: dict[str, Any], seconds: Mapping[str, float], source: str |
         ("wrongly", found["wrongly"], f"of {found['sharp']} sharp frames failed so too"),
         ("selected", found["selected"], "the best of each category"),
         ("composites", found["composited"], f"before other backgrounds, the unreadable one not among them, {meant('composited')}"),
-        ("captions", found["captioned"], f"and {found['lint']} with words that they must not have"),
+        ("captions", found["captioned"], f"and {found['lint']} kept out: empty, too long or with banned words"),
         ("exported", found["exported"], f"images; {found['pairs']} pairs of image and text in kohya's folders, {meant('pairs')}"),
     ]
     lines = ["lora: a training set from drawn videos"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from workflow_scripts.core.embeddings import digest
 from workflow_scripts.core.images import DecodeError, content_hash, decode
@@ -78,7 +79,7 @@ class Compositor:
         groups: dict[tuple[str, Size], list[_Work]] = defaultdict(list)
         for work in works:
             try:
-                with Image.open(self._root / work.row["path"], formats=["PNG"]) as image:
+                with PngImageFile(self._root / work.row["path"]) as image:
                     work.size = image.size
             except (OSError, SyntaxError, ValueError) as error:
                 work.behind = f"subject: {_reason(error)}"
@@ -118,7 +119,7 @@ class Compositor:
             data = (self._root / row["path"]).read_bytes()
             if content_hash(data) != row["file_sha256"]:
                 raise SubjectError("subject: another content than step 04 selected")
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            with PngImageFile(io.BytesIO(data)) as image:
                 image.load()
                 if image.mode != "RGBA":
                     raise SubjectError(f"subject: {image.mode}, not RGBA")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from workflow_scripts.core.accounting import Ledger
 from workflow_scripts.core.embeddings import digest
@@ -85,7 +86,7 @@ def _name(row: Row) -> str:
 def _problem(path: Path, row: Row) -> str | None:
     """Why a picture that a person retouched cannot be used, if it cannot."""
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with PngImageFile(path) as image:
             image.load()
             mode, size = image.mode, image.size
     except (OSError, SyntaxError, ValueError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from workflow_scripts.core.accounting import Ledger
 from workflow_scripts.core.images import DECODE_VERSION, DecodeError, content_hash, decode
@@ -55,7 +55,7 @@ def _measure(root: Path, mask: Row, candidate: Row, max_pixels: int) -> Shape | 
             return "mask: the picture was changed since step 03; run that step again"
         if content_hash(frame) != candidate["sha256"]:
             return "read: another content than step 01 listed"
-        with Image.open(io.BytesIO(picture), formats=["PNG"]) as subject:
+        with PngImageFile(io.BytesIO(picture)) as subject:
             subject.load()
             return measure_subject(subject, decode(frame, max_pixels=max_pixels).image, candidate["person"]["box"])
     except DecodeError as error:

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngImageFile
 
 from workflow_scripts.core.cache import THUMBNAILS_SCHEMA, ThumbnailCache
 from workflow_scripts.core.images import DEFAULT_MAX_PIXELS, content_hash, thumbnail
@@ -68,7 +69,7 @@ class Pictures:
             data = self._source.read(item) if item else b""
             if content_hash(data) != sha256:
                 return None
-            made = thumbnail(on_ground(Image.open(io.BytesIO(data), formats=["PNG"])))
+            made = thumbnail(on_ground(PngImageFile(io.BytesIO(data))))
         except (StorageError, OSError, SyntaxError, ValueError):  # the last three are Pillow's
             return None
         with self._lock:

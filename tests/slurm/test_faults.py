@@ -128,13 +128,20 @@ def project(drawn: Project, tmp_path: Path) -> Project:
     return drawn.copy_to(tmp_path / "project")
 
 
+def heed_interrupts() -> None:
+    """As in a terminal, also where these tests run in the background, and a child would inherit that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def started(project: Project, cluster: SlurmCluster, *options: str) -> Iterator[Head]:
     """The inventories of a project in the making; afterwards nothing of it is left, on the cluster neither."""
     output = project.root / "output.txt"
     with output.open("wb") as handle:
         command = project.command(*INVENTORIES, *ON_CLUSTER, *options)
-        process = subprocess.Popen(command, cwd=project.root, stdout=handle, stderr=handle, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=project.root, stdout=handle, stderr=handle, start_new_session=True, preexec_fn=heed_interrupts
+        )
     try:
         yield Head(process, project, output, cluster)
     finally:

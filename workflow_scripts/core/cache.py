@@ -66,9 +66,9 @@ class EmbeddingCache(ContentStore[Known]):
 class ThumbnailCache(ContentStore[bytes]):
     """Content sha256 → a small JPEG, for pages."""
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        """Open the cache below `root`."""
-        super().__init__(Path(root) / "thumbnails" / f"v{DECODE_VERSION}-{THUMBNAIL_SIDE}", THUMBNAILS_SCHEMA)
+    def __init__(self, root: str | os.PathLike[str], look: str = "") -> None:
+        """Open the cache below `root`; `look` names and numbers thumbnails that are not the plain ones of `images.thumbnail`."""
+        super().__init__(Path(root) / "thumbnails" / f"{look}v{DECODE_VERSION}-{THUMBNAIL_SIDE}", THUMBNAILS_SCHEMA)
 
     def _to_row(self, value: bytes) -> tuple[Any, ...]:
         return (value,)

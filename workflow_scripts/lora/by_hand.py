@@ -14,7 +14,7 @@ from workflow_scripts.core.storage import is_valid_key
 
 FOLDER = "05_training_data"
 COMPOSITES, TEXTS = "05_composite", "06_caption"  # the indexes of the folder's own files
-DISQUALIFIED = ("05_disqualified_backgrounds", "06_disqualified_captions")
+DISQUALIFIED = REJECTED_BACKGROUNDS, REJECTED_CAPTIONS = ("05_disqualified_backgrounds", "06_disqualified_captions")
 SUFFIXES = (".jpg", ".txt")
 MOVED_OUT = "moved out by hand"
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
@@ -141,10 +142,8 @@ def retry_after(header: str | None) -> float | None:
     """Seconds of a `Retry-After` (RFC 9110, section 10.2.3): a number of seconds or a date; None where there is no sense in it."""
     if header is None:
         return None
-    try:
+    with suppress(ValueError):
         return max(0.0, float(header))
-    except ValueError:
-        pass
     try:
         return max(0.0, parsedate_to_datetime(header).timestamp() - time())
     except ValueError:

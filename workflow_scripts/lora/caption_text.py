@@ -40,6 +40,11 @@ def clean(raw: str) -> str:
     return text.rstrip(" .,;")
 
 
+def words(text: str | None) -> list[str]:
+    """The words of a text, case-folded, in order."""
+    return [word.casefold() for word in _WORD.findall(text or "")]
+
+
 def with_trigger(trigger_words: str, caption: str) -> str:
     """The text of a text file: trigger words as written, a comma, the caption."""
     return ", ".join(part for part in (trigger_words.strip(), caption) if part)
@@ -67,7 +72,7 @@ def lint(text: str, *, trigger_words: str, banned_words: list[str], max_words: i
     rest = unicodedata.normalize("NFC", text if caption is None else caption)
     banned = [word for word in banned_words if _holds(rest, word)]
     found += [f"banned words: {', '.join(banned)}"] if banned else []
-    count = len(_WORD.findall(rest))
+    count = len(words(rest))
     if not count:
         found.append("empty")
     if count > max_words:

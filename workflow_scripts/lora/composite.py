@@ -57,17 +57,16 @@ def composite(
         if (reason := decided[row["frame_id"]] or moved.reason(row["sha256"], row["category"], row["frame_id"]))
     }
     wanted = [row for row in selected if row["frame_id"] not in culled]
-    found = dict(zip((row["frame_id"] for row in wanted), compositor.compose(wanted), strict=True))
-    found |= {frame_id: {"outcome": "culled", "reason": reason} for frame_id, reason in culled.items()}
+    found = {frame_id: {"outcome": "culled", "reason": reason} for frame_id, reason in culled.items()}
+    found |= zip((row["frame_id"] for row in wanted), compositor.compose(wanted), strict=True)
     rows = [_subject(row) | found[row["frame_id"]] for row in selected]
     for row in rows:
         ledger.add(row["outcome"], [row["frame_id"]])
-    counts = ledger.close()
     _tidy(compositor.own, rows)
     write(output, COMPOSITES, rows, {"backgrounds": len(places), "unreadable": places.unreadable})
     for decision in culls.unused():
         log.warning("review: %s fits no frame", decision)
-    return counts | dict(compositor.counts)
+    return ledger.close() | dict(compositor.counts)
 
 
 def _subject(row: Row) -> Row:

@@ -45,6 +45,12 @@ class Culls:
                 found._reasons[sha256] = found._reasons.get(sha256) or reason
         return found
 
+    def decision(self, sha256: str | None) -> str:
+        """What was decided about the frame with this content, `keep` or `reject`; empty for nothing."""
+        if sha256 not in self._reasons:
+            return ""
+        return KEEP if self._reasons[sha256] is None else REJECT
+
     def reason(self, sha256: str) -> str | None:
         """Why the frame with this content goes no further; None when it does."""
         self._asked.add(sha256)

@@ -12,12 +12,12 @@ from workflow_scripts.core.pages.texts import counted, table_panel
 from workflow_scripts.core.step import report_counts, step
 from workflow_scripts.lora import page_common as common
 from workflow_scripts.lora import tables
-from workflow_scripts.lora.by_hand import FOLDER
+from workflow_scripts.lora.by_hand import FOLDER, REJECTED_CAPTIONS
+from workflow_scripts.lora.caption_text import words
 from workflow_scripts.lora.page_common import Place, Row
 from workflow_scripts.lora.page_composites import file_name
 from workflow_scripts.lora.page_pictures import plain
 
-DISQUALIFIED = "06_disqualified_captions"
 LINT, BLOCKED = "lint", "blocked"
 MEND = "Edit their text files, or write one where there is none; no decision is needed."
 # A text with lint needs another text, not a decision.
@@ -29,16 +29,10 @@ ROLES: dict[str, Role] = {
     "culled": "other",
     "error": "error",
 }
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _SMALL_WORDS = frozenset(
     ("a", "an", "and", "are", "as", "at", "by", "for", "from", "her", "his", "in", "is", "it", "of", "on", "the", "to", "with")
 )
 LINTS = ("banned words", "empty", "too long", "trigger words missing")  # what a reason lists, with a colon or alone
-
-
-def words(text: str | None) -> list[str]:
-    """The words of a text, lower-cased, in order."""
-    return [word.casefold() for word in _WORD.findall(text or "")]
 
 
 def kinds(reason: str | None) -> list[str]:
@@ -67,10 +61,10 @@ def describe(run: Mapping[str, Any], rows: Sequence[Row], place: Place) -> Page:
         choices=KEEP_OR_REJECT,
         outcomes=ROLES,
         export=common.export(run["reviews"]),
-        move=(place.folder(FOLDER), place.folder(DISQUALIFIED)),
+        move=(place.folder(FOLDER), place.folder(REJECTED_CAPTIONS)),
         notes=(
             *([f"{kept_out} {MEND}"] if counts[LINT] or counts[BLOCKED] else []),
-            f"A rejected pair is not exported. Either export the decisions, or move the pictures to {DISQUALIFIED}: both are remembered.",
+            f"A rejected pair is not exported. Export the decisions, or move the pictures to {REJECTED_CAPTIONS}: both are remembered.",
             common.already(run["reviews"]),
         ),
         panels=tuple(panels(rows)),
@@ -112,9 +106,8 @@ def build(
         machine: `cache_root`, `threads`.
         output: folder of the page.
     """
-    place, decided = Place(root, output), common.decisions(reviews)
-    found = tables.read(captions)
-    rows = [item(row, place) | {"decision": decided.get(row["sha256"] or "", "")} for row in found]
+    place, found = Place(root, output), tables.read(captions)
+    rows = common.judged((item(row, place) for row in found), reviews)
     return common.write_page(describe(run, found, place), rows, place, machine)
 
 

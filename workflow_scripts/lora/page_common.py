@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from workflow_scripts.core.csv_input import read_csv_rows
 from workflow_scripts.core.pages import Export, Page, build_page
-from workflow_scripts.core.pages.model import KEEP_OR_REJECT, ROLES
+from workflow_scripts.core.pages.model import ROLES
 from workflow_scripts.core.storage import FolderStorage
 from workflow_scripts.lora import tables
+from workflow_scripts.lora.culls import Culls
 from workflow_scripts.lora.page_pictures import Pictures
 
 REJECTED = "rejected"  # what a person takes away on a page
@@ -59,15 +59,14 @@ def already(reviews: str) -> str:
     return f"Where {reviews} exists already, import it before you export: the new file then keeps all of its lines."
 
 
-def decisions(reviews: Iterable[Path]) -> dict[str, str]:
-    """What people decided so far about frames, by their content; of several lines the last one counts, as in the step that reads them."""
-    values = {choice.value for choice in KEEP_OR_REJECT}
-    found = {}
-    for path in reviews:
-        for _, row in read_csv_rows(path, ("sha256", "decision")):
-            if (decision := row["decision"].strip().lower()) in values:
-                found[row["sha256"].strip().lower()] = decision
-    return found
+def judged(items: Iterable[Row], reviews: Iterable[Path]) -> list[Row]:
+    """Items with what people decided about their frames so far.
+
+    Raises:
+        StepError: a line of a file says something that is no decision.
+    """
+    culls = Culls.read(reviews)
+    return [item | {"decision": culls.decision(item["id"])} for item in items]
 
 
 def frames(sorted_tables: Iterable[Path]) -> dict[str, str]:

@@ -11,12 +11,11 @@ from workflow_scripts.core.pages.texts import table_panel
 from workflow_scripts.core.step import report_counts, step
 from workflow_scripts.lora import page_common as common
 from workflow_scripts.lora import tables
-from workflow_scripts.lora.by_hand import FOLDER
+from workflow_scripts.lora.by_hand import FOLDER, REJECTED_BACKGROUNDS
 from workflow_scripts.lora.page_common import Place, Row
 from workflow_scripts.lora.page_pictures import plain, subject
 
-DISQUALIFIED = "05_disqualified_backgrounds"
-MOVED = f"Either export the decisions, or move the files to {DISQUALIFIED}: both are remembered, and none of them is made again."
+MOVED = f"Either export the decisions, or move the files to {REJECTED_BACKGROUNDS}: both are remembered, none is made again."
 ROLES: dict[str, Role] = {"composited": "kept", common.REJECTED: "rejected", "culled": "other", "error": "error"}
 
 
@@ -44,7 +43,7 @@ def describe(run: Mapping[str, Any], rows: Sequence[Row], place: Place) -> Page:
         outcomes=ROLES,
         export=common.export(run["reviews"]),
         captions=("composite", "subject"),
-        move=(place.folder(FOLDER), place.folder(DISQUALIFIED)),
+        move=(place.folder(FOLDER), place.folder(REJECTED_BACKGROUNDS)),
         notes=(f"A rejected picture gets no caption. {MOVED}", common.already(run["reviews"])),
         panels=(backgrounds_panel(rows),),
     )
@@ -79,9 +78,8 @@ def build(
         machine: `cache_root`, `threads`.
         output: folder of the page.
     """
-    place, decided = Place(root, output), common.decisions(reviews)
-    found = tables.read(composites)
-    rows = [item(row, place) | {"decision": decided.get(row["sha256"] or "", "")} for row in found]
+    place, found = Place(root, output), tables.read(composites)
+    rows = common.judged((item(row, place) for row in found), reviews)
     return common.write_page(describe(run, found, place), rows, place, machine)
 
 

@@ -14,6 +14,7 @@ from workflow_scripts.lora import page_common as common
 from workflow_scripts.lora import tables
 from workflow_scripts.lora.page_common import Place, Row
 from workflow_scripts.lora.page_pictures import plain, subject
+from workflow_scripts.lora.selection import kind
 from workflow_scripts.lora.tables import CATEGORIES
 
 PASSES, FAILS = "passes", "fails"
@@ -100,11 +101,6 @@ def categories_panel(rows: Sequence[Row]) -> Panel:
     return table_panel("Categories", (), ("category", *COUNTED), listed, "categories.csv")
 
 
-def kind(reason: str) -> str:
-    """A reason without what differs from row to row, so that few of them can be counted; the whole stands under the picture."""
-    return "near copy" if reason.startswith("near copy of ") else reason.partition(" (")[0]
-
-
 def item(row: Row, frame: str | None, place: Place) -> Row:
     """The item of a row of SELECTION.
 
@@ -147,10 +143,9 @@ def build(
         machine: `cache_root`, `threads`.
         output: folder of the page.
     """
-    place, paths, decided = Place(root, output), common.frames(candidates), common.decisions(reviews)
-    found = tables.read(selection)
-    rows = [item(row, paths.get(row["frame_id"]), place) | {"decision": decided.get(row["sha256"] or "", "")} for row in found]
-    return common.write_page(describe(run, found), rows, place, machine)
+    place, paths, found = Place(root, output), common.frames(candidates), tables.read(selection)
+    items = (item(row, paths.get(row["frame_id"]), place) for row in found)
+    return common.write_page(describe(run, found), common.judged(items, reviews), place, machine)
 
 
 if job := globals().get("snakemake"):

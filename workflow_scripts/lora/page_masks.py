@@ -75,13 +75,9 @@ def build(
         machine: `cache_root`, `threads`.
         output: folder of the page.
     """
-    place, paths, decided = Place(root, output), common.frames(candidates), common.decisions(reviews)
-    rows = [
-        item(row, paths.get(row["frame_id"]), place) | {"decision": decided.get(row["sha256"] or "", "")}
-        for table in masks
-        for row in tables.read(table)
-    ]
-    return common.write_page(describe(run), rows, place, machine)
+    place, paths = Place(root, output), common.frames(candidates)
+    items = (item(row, paths.get(row["frame_id"]), place) for table in masks for row in tables.read(table))
+    return common.write_page(describe(run), common.judged(items, reviews), place, machine)
 
 
 if job := globals().get("snakemake"):

@@ -7,14 +7,13 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngImageFile
 
-from workflow_scripts.core.cache import THUMBNAILS_SCHEMA, ThumbnailCache
+from workflow_scripts.core.cache import ThumbnailCache
 from workflow_scripts.core.images import DEFAULT_MAX_PIXELS, content_hash, thumbnail
 from workflow_scripts.core.images import THUMBNAIL_SIDE as SIDE
-from workflow_scripts.core.segments import ContentStore
 from workflow_scripts.core.storage import FolderStorage, StorageError
 from workflow_scripts.core.thumbnails import Thumbnails
 
-VERSION = 1  # bumped by hand when subjects look otherwise
+LOOK = "subjects-1-"  # the number is bumped by hand when subjects look otherwise
 SQUARE = 8  # pixels
 GREYS = (102, 153)  # of the ground: black hair, white cloth and what is left of either stand out against them
 _SUBJECT = "subject"
@@ -30,15 +29,6 @@ def subject(sha256: str | None, path: str | None) -> str | None:
     return f"{_SUBJECT} {sha256} {path}" if sha256 and path else None
 
 
-class SubjectCache(ThumbnailCache):
-    """Content sha256 → a small JPEG of a subject on its ground."""
-
-    def __init__(self, root: str) -> None:
-        """Open the cache below `root`."""
-        folder = Path(root) / "thumbnails" / f"subjects-v{VERSION}-{SIDE}"
-        ContentStore.__init__(self, folder, THUMBNAILS_SCHEMA)
-
-
 class Pictures:
     """The small picture of a key of `plain` or `subject`; from the cache, else from the file, and then kept."""
 
@@ -46,7 +36,7 @@ class Pictures:
         """Open the caches; `root` is what the keys' paths are below."""
         self._source = FolderStorage(root)
         self._plain = Thumbnails(cache_root, self._source, DEFAULT_MAX_PIXELS)
-        self._subjects = SubjectCache(cache_root)
+        self._subjects = ThumbnailCache(cache_root, LOOK)
         self._lock = threading.Lock()
         self._made = 0
 

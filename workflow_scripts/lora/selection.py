@@ -77,7 +77,7 @@ def summary(rows: list[Row], score: dict[str, Any]) -> dict[str, Any]:
         reasons: dict[str, Counter[str]] = defaultdict(Counter)
         for row in members:
             if row["reason"]:
-                reasons[row["outcome"]][_kind(row["reason"])] += 1
+                reasons[row["outcome"]][kind(row["reason"])] += 1
         categories[category] = {
             "listed": len(members),
             "outcomes": {name: sum(row["outcome"] == name for row in members) for name in OUTCOMES},
@@ -88,7 +88,7 @@ def summary(rows: list[Row], score: dict[str, Any]) -> dict[str, Any]:
     return {"settings": score, "categories": categories}
 
 
-def _kind(reason: str) -> str:
+def kind(reason: str) -> str:
     """A reason without what differs from row to row."""
     return "near copy" if reason.startswith("near copy of ") else reason.partition(" (")[0]
 

@@ -35,15 +35,17 @@ def test_the_file_of_decisions_has_the_name_under_which_it_is_read():
     assert common.export("reviews/lora/ws/03_mask.csv") == Export("reviews/lora/ws/03_mask.csv", "03_mask.csv", "decision")
 
 
-def test_the_last_line_about_a_content_is_what_was_decided(tmp_path):
-    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
-    first.write_text("sha256,path,decision,reason\nAA ,x,Keep,\nbb,y,reject,\nbb,y,keep,\ncc,z,perhaps,\n")
-    second.write_text("sha256,decision\naa,reject\n")
-    assert common.decisions([first, second]) == {"aa": "reject", "bb": "keep"}
-    assert common.decisions([]) == {}
-    first.write_text("path,decision\nx,keep\n")
+def test_items_show_what_was_decided_about_their_content_and_the_last_line_counts(tmp_path):
+    file, items = tmp_path / "a.csv", [{"id": "aa"}, {"id": "bb"}, {"id": "cc"}, {"id": None}]
+    file.write_text("sha256,path,decision,reason\nAA ,x,Reject,\nbb,y,reject,\nbb,y,keep,\n")
+    assert [item["decision"] for item in common.judged(items, [file])] == ["reject", "keep", "", ""]
+    assert [item["decision"] for item in common.judged(items, [])] == ["", "", "", ""]
+    file.write_text("path,decision\nx,keep\n")
     with pytest.raises(StepError, match=r"a\.csv: needs sha256 and decision"):
-        common.decisions([first])
+        common.judged(items, [file])
+    file.write_text("sha256,decision\naa,perhaps\n")
+    with pytest.raises(StepError, match="line 2: needs a sha256 and a decision"):
+        common.judged(items, [file])
 
 
 def test_frames_are_found_by_their_name_and_errors_have_none(tmp_path):

@@ -32,7 +32,7 @@ rule lora_01_frames:
         video=lambda wc: lora_params.video(videos(wc.workspace)[wc.video], settings.watch_sources),
         fps=lambda wc: WORKSPACES[wc.workspace].fps,
         limit=lambda wc: WORKSPACES[wc.workspace].slice.frames,
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         max_pixels=settings.images.max_pixels,
         machine=lambda wc, threads: machine(threads),
         algorithm=1,
@@ -61,7 +61,7 @@ rule lora_02_pose:
         runtime=lambda wc, attempt: 240 * attempt,
     params:
         model=lambda wc: lora_params.pose_model(WORKSPACES[wc.workspace]),
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         max_pixels=settings.images.max_pixels,
         machine=lambda wc, threads: machine(threads, batch=WORKSPACES[wc.workspace].pose.batch_size, cache_root=settings.cache_root),
         algorithm=1,
@@ -82,7 +82,7 @@ rule lora_02_sort:
         "../envs/core.yaml"
     params:
         sort=lambda wc: tracked(WORKSPACES[wc.workspace].pose, "box_conf", "conf_threshold", "max_people"),
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         algorithm=1,
     script:
         "../workflow_scripts/lora/sort.py"
@@ -112,7 +112,7 @@ rule lora_03_mask:
         # Masks that people retouched since: nothing that the step reads here, but a reason to run it again.
         by_hand=lambda wc: planned(lora_by_hand.masks, Path(LORA, wc.workspace), wc.video),
         alpha_matting=lambda wc: WORKSPACES[wc.workspace].mask.alpha_matting,
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         max_pixels=settings.images.max_pixels,
         machine=lambda wc, threads: machine(threads, cache_root=settings.cache_root),
         algorithm=1,
@@ -135,7 +135,7 @@ rule lora_04_measure:
         "../envs/mask.yaml"
     threads: 8
     params:
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         max_pixels=settings.images.max_pixels,
         machine=lambda wc, threads: machine(threads, cache_root=settings.cache_root),
         algorithm=1,
@@ -159,7 +159,7 @@ rule lora_04_select:
         "../envs/core.yaml"
     params:
         score=lambda wc: sort_keys(WORKSPACES[wc.workspace].score),
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         algorithm=1,
     script:
         "../workflow_scripts/lora/selection.py"

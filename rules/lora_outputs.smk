@@ -30,7 +30,7 @@ rule lora_05_composite:
         by_hand=lambda wc: planned(lora_by_hand.composites, Path(LORA, wc.workspace)),
         library=lambda wc: lora_params.library(WORKSPACES[wc.workspace]),
         backgrounds=lambda wc: source_fingerprint(lora_params.library(WORKSPACES[wc.workspace])),
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         max_pixels=settings.images.max_pixels,
         machine=lambda wc, threads: machine(threads, cache_root=settings.cache_root),
         algorithm=1,
@@ -62,7 +62,7 @@ rule lora_06_caption:
         caption=lambda wc: planned(lora_params.caption, f"lora.workspaces.{wc.workspace}", WORKSPACES[wc.workspace]),
         # What people changed or took away since: nothing that the step reads here, but a reason to run it again.
         by_hand=lambda wc: planned(lora_by_hand.texts, Path(LORA, wc.workspace)),
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         store=f"{settings.lora.store_root}/{{workspace}}",
         max_pixels=settings.images.max_pixels,
         requests=lambda wc, threads: lora_params.requests(WORKSPACES[wc.workspace]),
@@ -88,7 +88,7 @@ rule lora_07_export:
         "../envs/core.yaml"
     params:
         export=lambda wc: lora_params.export(wc.workspace, WORKSPACES[wc.workspace]),
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         algorithm=1,
     script:
         "../workflow_scripts/lora/export.py"

@@ -31,7 +31,7 @@ rule lora_01_validation_page:
         "../envs/core.yaml"
     params:
         page=lambda wc: {"workspace": wc.workspace},
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         machine=lambda wc, threads: machine(threads, cache_root=settings.cache_root),
         algorithm=1,
     script:
@@ -55,7 +55,7 @@ rule lora_02_reject_page:
         "../envs/core.yaml"
     params:
         page=lambda wc: {"workspace": wc.workspace},
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         machine=lambda wc, threads: machine(threads, cache_root=settings.cache_root),
         algorithm=1,
     script:
@@ -81,7 +81,7 @@ rule lora_03_mask_page:
         "../envs/core.yaml"
     params:
         page=lambda wc: {"reviews": review_path("lora", wc.workspace, "03_mask"), "workspace": wc.workspace},
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         machine=lambda wc, threads: machine(threads, cache_root=settings.cache_root),
         algorithm=1,
     script:
@@ -111,7 +111,7 @@ rule lora_04_filter_page:
             "score": lora_params.limits(WORKSPACES[wc.workspace]),
             "workspace": wc.workspace,
         },
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         machine=lambda wc, threads: machine(threads, cache_root=settings.cache_root),
         algorithm=1,
     script:
@@ -136,7 +136,7 @@ rule lora_04_sharpness_page:
         "../envs/core.yaml"
     params:
         page=lambda wc: {"score": tracked(WORKSPACES[wc.workspace].score, "min_sharpness"), "workspace": wc.workspace},
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         machine=lambda wc, threads: machine(threads, cache_root=settings.cache_root),
         algorithm=1,
     script:
@@ -161,7 +161,7 @@ rule lora_05_background_page:
         "../envs/core.yaml"
     params:
         page=lambda wc: {"reviews": review_path("lora", wc.workspace, "05_composite"), "workspace": wc.workspace},
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         machine=lambda wc, threads: machine(threads, cache_root=settings.cache_root),
         algorithm=1,
     script:
@@ -186,7 +186,7 @@ rule lora_06_caption_page:
         "../envs/core.yaml"
     params:
         page=lambda wc: {"reviews": review_path("lora", wc.workspace, "06_caption"), "workspace": wc.workspace},
-        root=f"{LORA}/{{workspace}}",
+        root=lambda wc: f"{LORA}/{wc.workspace}",
         machine=lambda wc, threads: machine(threads, cache_root=settings.cache_root),
         algorithm=1,
     script:

@@ -52,7 +52,7 @@ rule models_01_weights:
         "../envs/pose.yaml"
     params:
         model=lambda wc: planned(lora_params.checked_model, *WEIGHTS[wc.weights]),
-        folder=settings.models_root,
+        folder=lambda wc: settings.models_root,
         algorithm=1,
     script:
         "../workflow_scripts/models/weights_card.py"

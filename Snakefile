@@ -1,5 +1,4 @@
 # Darkroom: raw images, buckets and videos → training-ready datasets.
-#
 #   snakemake --list-rules                        what there is
 #   snakemake people                              all runs of a pipeline
 #   snakemake people -n --configfile my.yaml      what would be done, and why
@@ -31,6 +30,8 @@ include: "rules/predict_outputs.smk"
 include: "rules/lora.smk"
 include: "rules/lora_outputs.smk"
 include: "rules/lora_pages.smk"
+include: "rules/autotag.smk"
+include: "rules/autotag_targets.smk"
 include: "rules/demo.smk"
 include: "rules/demo_models.smk"
 
@@ -40,6 +41,7 @@ localrules:
     retrieval,
     predict,
     lora,
+    autotag,
 
 
 rule people:
@@ -52,11 +54,7 @@ rule people:
 rule retrieval:
     """All retrieval datasets: comparisons with hard negatives as Hugging Face datasets, and pages to judge them by."""
     input:
-        lambda wc: [
-            f"{RETRIEVAL}/{name}/{result}"
-            for name in named("retrieval.datasets", DATASETS)
-            for result in retrieval_params.results(name, DATASETS[name], categories(name))
-        ],
+        lambda wc: retrieval_files(),
 
 
 rule predict:
@@ -68,11 +66,13 @@ rule predict:
 rule lora:
     """All lora workspaces: training sets with captions, and a page to judge each step by."""
     input:
-        lambda wc: [
-            f"{LORA}/{name}/{result}"
-            for name in named("lora.workspaces", WORKSPACES)
-            for result in lora_params.results(list(videos(name)))
-        ],
+        lambda wc: lora_files(),
+
+
+rule autotag:
+    """All chosen folders, tagged from the index of the source: tags, neighbours, and a page to judge each folder by."""
+    input:
+        lambda wc: autotag_index_files() + autotag_target_files(""),
 
 
 onerror:

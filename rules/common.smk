@@ -6,9 +6,10 @@ from snakemake.exceptions import WorkflowError
 
 import workflow_scripts.settings
 import workflow_scripts.predict.summary as predict_summary
-from workflow_scripts.core.models import card_name, require_sha256, slug
+from workflow_scripts.core.models import card_name, checked_weights, require_sha256, slug, weights_card_name
 from workflow_scripts.core.step import StepError
 from workflow_scripts.core.storage import StoreError, is_bucket, tree_fingerprint
+from workflow_scripts.autotag import params as autotag_params
 from workflow_scripts.lora import by_hand as lora_by_hand
 from workflow_scripts.lora import params as lora_params
 from workflow_scripts.predict import params as predict_params
@@ -125,6 +126,12 @@ def people_files(*results, runs=None, merged=True):
     return [f"{PEOPLE}/{run}/{file}" for run in runs for file in (*people_params.steps(SHARDS[run], merged=merged), *results)]
 
 
+def retrieval_files():
+    """What is made of all retrieval datasets."""
+    made = {name: retrieval_params.results(name, DATASETS[name], categories(name)) for name in named("retrieval.datasets", DATASETS)}
+    return [f"{RETRIEVAL}/{name}/{result}" for name, results in made.items() for result in results]
+
+
 def projects():
     """All projects of the predict pipeline by the names of their files, skipped ones too; the table is read once."""
     return planned(predict_params.projects, settings.predict.projects)
@@ -161,11 +168,66 @@ def lora_tables(step, workspace):
     return [f"{LORA}/{workspace}/{step}/{video}.parquet" for video in videos(workspace)]
 
 
+def lora_files():
+    """What is made of all lora workspaces."""
+    made = {name: lora_params.results(list(videos(name))) for name in named("lora.workspaces", WORKSPACES)}
+    return [f"{LORA}/{name}/{result}" for name, results in made.items() for result in results]
+
+
 def weights_card(model):
-    """The path of the card of a pose or mask model, which the models rules make."""
-    return f"{settings.models_root}/cards/{lora_params.card(model)}.json"
+    """The path of the card of a model that is one file, which the models rules make."""
+    return f"{settings.models_root}/cards/{weights_card_name(model)}.json"
 
 
 def labels(run, configured):
     """The CSV of a people run's labels: the configured one, else the one where the labelling page says to put it, if it is there."""
     return [configured] if configured else reviews("people", run, "labels")
+
+
+def autotag_shards():
+    """The shards of autotag's source; its folders are looked at once, and only when they are asked for."""
+    return planned(autotag_params.shards, settings.autotag.source, settings.watch_sources)
+
+
+def autotag_blocks():
+    """The shards of each job."""
+    return planned(autotag_params.blocks, settings.autotag.source, settings.watch_sources)
+
+
+def autotag_train_blocks():
+    """The blocks that the index is trained on."""
+    return planned(autotag_params.train_blocks, settings.autotag, settings.watch_sources)
+
+
+def autotag_words(side):
+    """The file with the words to look for on one side, where such are wanted."""
+    chosen = settings.autotag.segmenter
+    return [ancient(chosen.vocabulary or f"{AUTOTAG_SOURCE}/vocabulary.txt")] if chosen.prompts(side) == "vocabulary" else []
+
+
+def autotag_targets():
+    """The folders to tag, by the names of their results."""
+    return planned(autotag_params.targets, settings.autotag)
+
+
+def autotag_target_tags(folder):
+    """The file with the tags of a folder's images, where they are the words to look for."""
+    wanted = settings.autotag.segmenter.prompts("target") == "tags"
+    return planned(autotag_params.target_tags, autotag_targets()[folder]) if wanted else []
+
+
+def autotag_source_files():
+    """What is made of the source's shards."""
+    return [f"{AUTOTAG_SOURCE}/blocks/block_{block}.json" for block in autotag_blocks()]
+
+
+def autotag_index_files():
+    """What is made of the source: of every step, since Snakemake is silent on one that failed before a later one."""
+    return [*autotag_source_files(), *autotag_params.index_files(AUTOTAG_INDEX, list(autotag_blocks()))]
+
+
+def autotag_target_files(*parts):
+    """Files of all folders to tag whose paths begin so."""
+    names = named("autotag.target_dataset and autotag.targets", autotag_targets())
+    own = [(name, file) for name in names for file in autotag_params.target_files(AUTOTAG_TARGETS, name)]
+    return [file for name, file in own if file.removeprefix(f"{AUTOTAG_TARGETS}/{name}/").startswith(parts)]

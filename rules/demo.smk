@@ -3,7 +3,7 @@
 # in:  nothing
 # out: {demo.root}/people/ with images/, truth.csv and labels.csv, retrieval/ with images/ and truth.csv;
 #      predict/ with projects.tsv, archives and truth.csv; lora/ with source_videos/, 00_background_library/ and truth.csv;
-#      {demo.results_root}/{pipeline}.txt
+#      autotag/ with source/, tags/, targets/ and truth.csv; {demo.results_root}/{pipeline}.txt
 
 DEMO_RESULTS = settings.demo.results_root
 
@@ -15,6 +15,7 @@ localrules:
     demo_01_retrieval_data,
     demo_01_predict_data,
     demo_01_lora_data,
+    demo_01_autotag_data,
     demo_03_people_summary,
     demo_03_retrieval_summary,
     demo_03_predict_summary,
@@ -84,6 +85,24 @@ rule demo_01_lora_data:
         algorithm=1,
     script:
         "../workflow_scripts/demo/lora_data.py"
+
+
+rule demo_01_autotag_data:
+    """Draw tagged shards, one of them broken off, and folders to tag; with copies, and samples and files that are wrong on purpose."""
+    output:
+        truth=f"{settings.demo.root}/autotag/truth.csv",
+    log:
+        "logs/demo/01_autotag_data.log",
+    conda:
+        "../envs/segment.yaml"
+    params:
+        images=settings.demo.autotag.images,
+        shards=settings.demo.autotag.shards,
+        targets=settings.demo.autotag.targets,
+        seed=settings.demo.seed,
+        algorithm=1,
+    script:
+        "../workflow_scripts/demo/autotag_data.py"
 
 
 rule demo_03_people_summary:
@@ -192,4 +211,4 @@ rule demo:
 rule demo_data:
     """Draw the sample data of the demo."""
     input:
-        expand(f"{settings.demo.root}/{{pipeline}}/truth.csv", pipeline=["people", "retrieval", "predict", "lora"]),
+        expand(f"{settings.demo.root}/{{pipeline}}/truth.csv", pipeline=["people", "retrieval", "predict", "lora", "autotag"]),

@@ -8,6 +8,7 @@ localrules:
     demo_02_clip,
     demo_02_predict_models,
     demo_02_lora_models,
+    demo_02_autotag_model,
     demo_models,
 
 
@@ -68,7 +69,24 @@ rule demo_02_lora_models:
         "../workflow_scripts/demo/lora_models.py"
 
 
+rule demo_02_autotag_model:
+    """Train the segmenter of autotag's demo on drawn scenes; the committed one was made so."""
+    output:
+        segmenter=f"{DEMO_RESULTS}/models/autotag/segmenter.pt",
+        metrics=f"{DEMO_RESULTS}/models/autotag/metrics.json",
+    log:
+        "logs/demo/02_autotag_model.log",
+    conda:
+        "../envs/segment.yaml"
+    threads: 2
+    params:
+        seed=settings.demo.seed,
+        algorithm=1,
+    script:
+        "../workflow_scripts/demo/train_autotag.py"
+
+
 rule demo_models:
     """Train the demo's small models anew, into results/demo/models; the committed ones in resources/demo serve as they are."""
     input:
-        expand(f"{DEMO_RESULTS}/models/{{kind}}/metrics.json", kind=["clip", "predict", "lora"]),
+        expand(f"{DEMO_RESULTS}/models/{{kind}}/metrics.json", kind=["clip", "predict", "lora", "autotag"]),

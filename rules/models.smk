@@ -1,7 +1,7 @@
 # Models: fetched and verified on the machine that has a network; jobs read the card and load from its path.
 #
 # in:  every setting that names a model
-# out: {models_root}/cards/{card}.json; fetched weights below {models_root}/clip/, pose/ and mask/
+# out: {models_root}/cards/{card}.json; fetched weights below {models_root}/clip/, pose/, mask/ and segment/
 
 CLIP_USERS = {f"people.runs.{name}.model": run.model for name, run in settings.people.runs.items()}
 CLIP_USERS |= {f"retrieval.datasets.{name}.model": dataset.model for name, dataset in settings.retrieval.datasets.items()}
@@ -9,12 +9,16 @@ CLIP_USERS |= {"predict.model": settings.predict.model} if settings.predict.proj
 CLIP_USERS |= {
     f"lora.workspaces.{name}.caption.clip_model": workspace.caption.clip_model for name, workspace in settings.lora.workspaces.items()
 }
+CLIP_USERS |= {"autotag.clip": settings.autotag.clip} if settings.autotag.source.dataset else {}
 CLIP_MODELS = {Path(model_card(model)).stem: (where, model) for where, model in CLIP_USERS.items()}
 WEIGHTS = {
-    lora_params.card(model): (f"lora.workspaces.{name}.{model['kind']}", model)
+    weights_card_name(model): (f"lora.workspaces.{name}.{model['kind']}", model)
     for name, workspace in settings.lora.workspaces.items()
     for model in (lora_params.pose_model(workspace), lora_params.mask_model(workspace))
 }
+if settings.autotag.source.dataset:
+    segmenter = autotag_params.segment_model(settings.autotag)
+    WEIGHTS[weights_card_name(segmenter)] = ("autotag.segmenter", segmenter)
 
 
 localrules:
@@ -41,7 +45,7 @@ rule models_01_clip:
 
 
 rule models_01_weights:
-    """Fetch and verify the weights of a pose or mask model, and write its card."""
+    """Fetch and verify the weights of a model that is one file, and write its card."""
     output:
         f"{settings.models_root}/cards/{{weights}}.json",
     log:
@@ -51,7 +55,7 @@ rule models_01_weights:
     conda:
         "../envs/pose.yaml"
     params:
-        model=lambda wc: planned(lora_params.checked_model, *WEIGHTS[wc.weights]),
+        model=lambda wc: planned(checked_weights, *WEIGHTS[wc.weights]),
         folder=lambda wc: settings.models_root,
         algorithm=1,
     script:

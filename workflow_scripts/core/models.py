@@ -53,7 +53,7 @@ class WeightsCard(Card):
     """A model that is one file.
 
     Attributes:
-        kind: what loads it: `pose` (Ultralytics) or `mask` (rembg).
+        kind: what loads it: `pose` and `segment` (Ultralytics) or `mask` (rembg).
         name: as configured: a name, or a path.
         weights: path of the file.
         size: its bytes.
@@ -137,6 +137,22 @@ def slug(name: str) -> str:
 def card_name(name: str, pretrained: str, sha256: str | None) -> str:
     """The file name of a model's card, without its suffix: one for each combination that a setting can name."""
     return slug(f"{name}--{pretrained}--{(sha256 or 'unpinned')[:8]}")
+
+
+def weights_card_name(model: dict[str, Any]) -> str:
+    """The file name of the card of a model that is one file (`kind`, `name`, `sha256`), without its suffix."""
+    return slug(f"{model['kind']}--{model['name']}--{(model['sha256'] or 'unpinned')[:8]}")
+
+
+def checked_weights(where: str, model: dict[str, Any]) -> dict[str, Any]:
+    """A model that is one file, after the check that a local one is there and pinned.
+
+    Raises:
+        StepError: it is not; says what to paste.
+    """
+    if "/" in model["name"] or Path(model["name"]).exists():
+        require_file(where, model["name"], model["sha256"])
+    return model
 
 
 def require_file(where: str, path: str, sha256: str | None) -> None:

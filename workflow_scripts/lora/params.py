@@ -4,7 +4,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.core.models import require_file, slug
 from workflow_scripts.core.step import StepError
 from workflow_scripts.lora.videos import Video, find, fingerprint
 from workflow_scripts.settings.lora import LoraWorkspace
@@ -67,22 +66,6 @@ def pose_model(workspace: LoraWorkspace) -> dict[str, Any]:
 def mask_model(workspace: LoraWorkspace) -> dict[str, Any]:
     """The mask weights: a path, or a name that rembg knows."""
     return {"kind": "mask", "name": workspace.mask.model, "sha256": workspace.mask.sha256}
-
-
-def checked_model(where: str, model: dict[str, Any]) -> dict[str, Any]:
-    """The model, after the check that a local file is there and pinned.
-
-    Raises:
-        StepError: it is not; says what to paste.
-    """
-    if "/" in model["name"] or Path(model["name"]).exists():
-        require_file(where, model["name"], model["sha256"])
-    return model
-
-
-def card(model: dict[str, Any]) -> str:
-    """The file name of a model's card, without its suffix."""
-    return slug(f"{model['kind']}--{model['name']}--{(model['sha256'] or 'unpinned')[:8]}")
 
 
 def caption(where: str, workspace: LoraWorkspace) -> dict[str, Any]:

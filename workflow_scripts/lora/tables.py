@@ -6,21 +6,17 @@ where the image of a row lies, below the workspace's results; its file's own con
 what became of them.
 """
 
-import json
-from pathlib import Path
-from typing import Any
-
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from workflow_scripts.core.embeddings import table_metadata
-from workflow_scripts.core.step import atomic_output
+from workflow_scripts.core.tables import Columns
+from workflow_scripts.core.tables import about as about
+from workflow_scripts.core.tables import read as read
+from workflow_scripts.core.tables import write as write
 
 KEYPOINTS = 17  # of COCO: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles; left before right
 FACE_AND_HAIR, UPPER_BODY, FULL_BODY = CATEGORIES = ("face_and_hair", "upper_body", "full_body")
 NO_PERSON, NO_FACE, UNCATEGORIZED, CROWD = REJECTED = ("no_person_detected", "review_no_face", "uncategorized", "too_many_people")
 
-Columns = tuple[tuple[str, pa.DataType], ...]
 _FRAME: Columns = (("frame_id", pa.string()), ("video", pa.string()), ("n", pa.int32()), ("sha256", pa.string()))
 _OUTCOME: Columns = (("outcome", pa.string()), ("reason", pa.string()))
 _BOX = pa.list_(pa.float32(), 4)  # x1, y1, x2, y2 in pixels of the frame
@@ -124,23 +120,3 @@ EXPORTED: Columns = (
     ("bucket", pa.string()),
     *_OUTCOME,  # exported | culled | lint | blocked | error
 )
-
-
-def read(path: str | Path, *columns: str) -> list[dict[str, Any]]:
-    """The rows of a table, with some columns or all."""
-    rows: list[dict[str, Any]] = pq.read_table(path, columns=list(columns) or None).to_pylist()
-    return rows
-
-
-def write(path: str | Path, columns: Columns, rows: list[dict[str, Any]], metadata: dict[str, Any] | None = None) -> None:
-    """Write a table, whole; what a row lacks is null, and what it has beyond the columns is left out."""
-    schema = pa.schema(columns, metadata={"darkroom": json.dumps(metadata or {}, sort_keys=True)})
-    names = [name for name, _ in columns]
-    table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows], schema)
-    with atomic_output(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
-
-
-def about(path: str | Path) -> dict[str, Any]:
-    """What stands in a table's file beside its rows."""
-    return table_metadata(path)

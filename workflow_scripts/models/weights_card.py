@@ -9,21 +9,41 @@ from workflow_scripts.core.models import WeightsCard, file_sha256
 from workflow_scripts.core.step import StepError, log, step
 from workflow_scripts.lora.mask_model import kind as mask_kind
 
+SEGMENTS = ("FastSAM-", "mobile_sam", "sam_", "sam2")  # what names of weights that segment begin with, beside those in -seg.pt
+
 
 def fetch_pose(name: str, folder: Path) -> Path:
-    """Fetch weights that Ultralytics publishes.
+    """Fetch pose weights that Ultralytics publishes.
 
     Raises:
-        StepError: there are none of this name, or no network.
+        StepError: there are none of this name.
     """
+    return _fetch(name, folder, "pose weights", lambda each: each.endswith("-pose.pt"))
+
+
+def fetch_segment(name: str, folder: Path) -> Path:
+    """Fetch weights of a segmenter that Ultralytics publishes; those of SAM 3 nobody does.
+
+    Raises:
+        StepError: there are none of this name.
+    """
+    if name.startswith("sam3"):
+        raise StepError(
+            f"{name}: no such file, and it cannot be fetched: the makers of SAM 3 hand its weights out on request. Ask for sam3.pt at "
+            "huggingface.co/facebook/sam3, put the file anywhere, and give its path as segmenter.weights and its sha256"
+        )
+    return _fetch(name, folder, "segmenters", lambda each: each.startswith(SEGMENTS) or each.endswith("-seg.pt"))
+
+
+def _fetch(name: str, folder: Path, kind: str, fits: Callable[[str], bool]) -> Path:
     settings = folder / "settings"
     settings.mkdir(exist_ok=True)
     os.environ |= {"YOLO_CONFIG_DIR": str(settings), "YOLO_OFFLINE": "false"}
     from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
     if name not in GITHUB_ASSETS_NAMES:
-        known = ", ".join(sorted(each for each in GITHUB_ASSETS_NAMES if each.endswith("-pose.pt")))
-        raise StepError(f"{name}: no such file, and Ultralytics publishes no weights of this name; pose weights are {known}")
+        known = ", ".join(sorted(filter(fits, GITHUB_ASSETS_NAMES)))
+        raise StepError(f"{name}: no such file, and Ultralytics publishes no weights of this name; {kind} are {known}")
     return Path(attempt_download_asset(folder / name))
 
 
@@ -39,14 +59,14 @@ def fetch_mask(name: str, folder: Path) -> Path:
     return Path(sessions[mask_kind(name)].download_models())
 
 
-FETCH: dict[str, Callable[[str, Path], Path]] = {"pose": fetch_pose, "mask": fetch_mask}
+FETCH: dict[str, Callable[[str, Path], Path]] = {"pose": fetch_pose, "mask": fetch_mask, "segment": fetch_segment}
 
 
 def make_card(kind: str, name: str, sha256: str | None, folder: Path) -> WeightsCard:
     """The card of a model.
 
     Args:
-        kind: `pose` or `mask`.
+        kind: `pose`, `mask` or `segment`.
         name: path of the file, or a name to fetch.
         sha256: that it should have.
         folder: where fetched files go.

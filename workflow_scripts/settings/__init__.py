@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from workflow_scripts.settings.autotag import Autotag
 from workflow_scripts.settings.base import Images, Strict
 from workflow_scripts.settings.demo import Demo
 from workflow_scripts.settings.lora import Lora
@@ -38,6 +39,7 @@ class Settings(Strict):
         default_factory=lambda: Predict(), description="Best images of groups and how to crop them, for many zipped projects."
     )
     lora: Lora = Field(default_factory=lambda: Lora(), description="Videos to a small, clean, captioned training set.")
+    autotag: Autotag = Field(default_factory=lambda: Autotag(), description="Tags for folders of images from a large tagged collection.")
     demo: Demo = Field(default_factory=lambda: Demo(), description="Sample data, drawn by the workflow itself.")
 
 
@@ -54,7 +56,7 @@ def load(config: dict[str, Any]) -> Settings:
     try:
         return Settings.model_validate(config)
     except ValidationError as error:
-        found = error.errors(include_url=False)
+        found = [details for details in error.errors(include_url=False) if not _is_other_branch(details)]
         # What is wrong with a default is wrong in every run that inherits it, and said once.
         defaults = {(details["loc"][0], details["loc"][2:], _mistake(details)) for details in found if details["loc"][1:2] == ("defaults",)}
         lines = dict.fromkeys(_explain(details) for details in found if not _is_inherited(details, defaults))
@@ -66,13 +68,19 @@ def _is_inherited(details: Any, defaults: set[Any]) -> bool:
     return len(location) > 2 and location[1] != "defaults" and (location[0], location[3:], _mistake(details)) in defaults
 
 
+def _is_other_branch(details: Any) -> bool:
+    """Of a list or a word: whether this is what is wrong with the one that was not meant."""
+    branch, value = str(details["loc"][-1]), details["input"]
+    return (branch.startswith("list[") and isinstance(value, str)) or (branch.startswith("literal[") and isinstance(value, list))
+
+
 def _mistake(details: Any) -> str:
     """What is wrong, the same for a default and for a run that inherits it among values of its own."""
     return str(details["ctx"]["error"]) if details["type"] == "value_error" else repr(details["input"])
 
 
 def _explain(details: Any) -> str:
-    location = [str(part) for part in details["loc"]]
+    location = [str(part) for part in details["loc"] if not str(part).startswith("list[")]
     if location and (location[-1] in ("int", "float") or location[-1].startswith("literal[")):
         location.pop()  # the branch of a union: "16 or auto"
     path = ".".join(location) or "(top level)"
@@ -90,6 +98,7 @@ def _explain(details: Any) -> str:
             return f"{path}: {details['ctx']['error']}"
         case _:
             hint = " (values after --config are text: put it into a file and use --configfile)" if isinstance(value, str) else ""
+            hint = " (text made of digits needs quotes)" if details["type"] == "string_type" and isinstance(value, int) else hint
             return f"{path}: {value!r} is wrong: {details['msg'][0].lower()}{details['msg'][1:]}{hint}"
 
 

@@ -31,6 +31,14 @@ class DemoLora(Strict):
     backgrounds: int = Field(12, ge=1, description="How many backgrounds to draw; an unreadable one comes on top.")
 
 
+class DemoAutotag(Strict):
+    """The drawn shards and folders of the autotag pipeline."""
+
+    images: int = Field(120, ge=40, description="How many scenes to draw in each shard.")
+    shards: int = Field(3, ge=2, description="How many shards.")
+    targets: int = Field(30, ge=10, description="How many scenes to draw in each of two folders; odd files come on top.")
+
+
 class Demo(Strict):
     """Sample data, drawn by the workflow itself."""
 
@@ -41,3 +49,4 @@ class Demo(Strict):
     retrieval: DemoRetrieval = Field(default_factory=lambda: DemoRetrieval(), description="The set for the retrieval pipeline.")
     predict: DemoPredict = Field(default_factory=lambda: DemoPredict(), description="The projects for the predict pipeline.")
     lora: DemoLora = Field(default_factory=lambda: DemoLora(), description="The videos for the lora pipeline.")
+    autotag: DemoAutotag = Field(default_factory=lambda: DemoAutotag(), description="Collection and folders for the autotag pipeline.")

@@ -30,6 +30,8 @@ ENVIRONMENTS = {
     "pose": ("yolo", "mask", "onnx-cpu"),
     "mask": ("mask", "hash", "onnx-cpu"),
     "caption": ("caption", "clip", "s3"),
+    "segment": ("yolo", "clip", "tar"),
+    "index": ("faiss-cpu", "s3"),
 }
 
 

@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from workflow_scripts.core.models import ModelCard, card_name, file_sha256, is_local, local_weights, require_sha256, slug
+from workflow_scripts.core.models import (
+    ModelCard,
+    card_name,
+    checked_weights,
+    file_sha256,
+    is_local,
+    local_weights,
+    require_sha256,
+    slug,
+    weights_card_name,
+)
 from workflow_scripts.core.step import StepError
 
 DATA = b"weights"
@@ -126,3 +136,19 @@ def test_a_local_model_without_sha256_gets_the_line_to_paste(tmp_path):
     require_sha256("people.runs.a.model", {"name": "A", "pretrained": "laion2b_s34b_b79k", "sha256": None})
     with pytest.raises(StepError, match="no such weights file or folder"):
         require_sha256("people.runs.a.model", {"name": "A", "pretrained": "gone/w.pt", "sha256": SHA})
+
+
+def test_local_weights_are_checked_and_names_are_not(tmp_path):
+    name = {"kind": "mask", "name": "u2net", "sha256": None}
+    assert checked_weights("w.mask", name) == name
+    with pytest.raises(StepError, match=r"w\.mask: .*gone\.onnx: no such weights file"):
+        checked_weights("w.mask", name | {"name": str(tmp_path / "gone.onnx")})
+    (tmp_path / "here.onnx").touch()
+    with pytest.raises(StepError, match=r"w\.mask\.sha256: a local model needs it"):
+        checked_weights("w.mask", name | {"name": str(tmp_path / "here.onnx")})
+
+
+def test_models_that_differ_in_kind_name_or_content_have_cards_of_their_own():
+    model = {"kind": "pose", "name": "a/b.pt", "sha256": "1" * 64}
+    others = [model | {"kind": "mask"}, model | {"name": "a_b.pt"}, model | {"sha256": "2" * 64}, model | {"sha256": None}]
+    assert len({weights_card_name(each) for each in [model, *others]}) == 5

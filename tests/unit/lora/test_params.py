@@ -25,22 +25,6 @@ def test_pose_weights_of_the_workspaces_folder_come_before_a_name_to_fetch(tmp_p
     assert params.pose_model(chosen)["name"] == str(tmp_path / "mine.pt")
 
 
-def test_local_weights_are_checked_and_names_are_not(tmp_path):
-    name = {"kind": "mask", "name": "u2net", "sha256": None}
-    assert params.checked_model("w.mask", name) == name
-    with pytest.raises(StepError, match=r"w\.mask: .*gone\.onnx: no such weights file"):
-        params.checked_model("w.mask", name | {"name": str(tmp_path / "gone.onnx")})
-    (tmp_path / "here.onnx").touch()
-    with pytest.raises(StepError, match=r"w\.mask\.sha256: a local model needs it"):
-        params.checked_model("w.mask", name | {"name": str(tmp_path / "here.onnx")})
-
-
-def test_models_that_differ_in_kind_name_or_content_have_cards_of_their_own():
-    model = {"kind": "pose", "name": "a/b.pt", "sha256": "1" * 64}
-    others = [model | {"kind": "mask"}, model | {"name": "a_b.pt"}, model | {"sha256": "2" * 64}, model | {"sha256": None}]
-    assert len({params.card(each) for each in [model, *others]}) == 5
-
-
 @pytest.mark.parametrize(
     ("settings", "missing"),
     [

@@ -120,7 +120,7 @@ def test_an_unknown_key_is_named_with_a_near_one_or_all(config, line):
         (run_of(negative_mode="min"), "people.runs.a.negative_mode: 'min' is wrong: input should be 'mean' or 'max'" + HINT),
         (run_of(dry_run="true"), "people.runs.a.dry_run: 'true' is wrong: input should be a valid boolean" + HINT),
         (run_of(dry_run=1), "people.runs.a.dry_run: 1 is wrong: input should be a valid boolean"),
-        (run_of(source=3), "people.runs.a.source: 3 is wrong: input should be a valid string"),
+        (run_of(source=3), "people.runs.a.source: 3 is wrong: input should be a valid string (text made of digits needs quotes)"),
         (run_of(source=""), "people.runs.a.source: '' is wrong: string should have at least 1 character" + HINT),
         (
             run_of(prompts={"positive": []}),
@@ -130,7 +130,10 @@ def test_an_unknown_key_is_named_with_a_near_one_or_all(config, line):
             run_of(prompts={"negative": "a thing"}),
             "people.runs.a.prompts.negative: 'a thing' is wrong: input should be a valid list" + HINT,
         ),
-        (run_of(prompts={"negative": [3]}), "people.runs.a.prompts.negative.0: 3 is wrong: input should be a valid string"),
+        (
+            run_of(prompts={"negative": [3]}),
+            "people.runs.a.prompts.negative.0: 3 is wrong: input should be a valid string (text made of digits needs quotes)",
+        ),
         (run_of(prune_max_fraction=2), "people.runs.a.prune_max_fraction: 2 is wrong: input should be less than or equal to 1"),
         (
             run_of(exclude=[{"csv": "a", "by": "name"}]),

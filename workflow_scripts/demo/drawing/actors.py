@@ -98,15 +98,23 @@ def covered(actor: Actor, later: Sequence[Actor], frame: tuple[int, int]) -> tup
     return tuple(result)
 
 
-def compose(base: Image.Image, actors: list[Actor]) -> tuple[Image.Image, Image.Image]:
-    """Return the picture with all actors, from far to near, and the mask of the people one can see."""
-    image, mask = base, Image.new("L", base.size)
-    for actor in actors:
+def compose(base: Image.Image, actors: list[Actor]) -> tuple[Image.Image, Image.Image, Image.Image]:
+    """Return the picture with all actors, from far to near; the mask of the people one can see; and whose each pixel is, from 1."""
+    image, mask, instances = base, Image.new("L", base.size), Image.new("L", base.size)
+    for number, actor in enumerate(actors, 1):
         shadow(image, actor)
         alpha = actor.sprite.getchannel("A")
         image.paste(actor.sprite.convert("RGB"), actor.corner, alpha)
         mask.paste(255 if isinstance(actor.spec, PersonSpec) else 0, actor.corner, alpha)
-    return image, mask
+        instances.paste(number, actor.corner, alpha.point(lambda value: 255 if value > 127 else 0))
+    return image, mask, instances
+
+
+def name_of(actor: Actor) -> str:
+    """Return a word for what an actor is: "person", a kind of thing, or what else stands there."""
+    if isinstance(actor.spec, PersonSpec):
+        return "person"
+    return actor.spec.kind if isinstance(actor.spec, ThingSpec) else actor.spec
 
 
 def truth(actors: list[Actor], size: tuple[int, int]) -> tuple[tuple[PersonTruth, ...], tuple[ThingTruth, ...]]:

@@ -13,7 +13,7 @@ from workflow_scripts.demo.drawing import (  # noqa: F401
     things_living,
     things_outdoor,
 )
-from workflow_scripts.demo.drawing.actors import Actor, compose, person_actors, standing, truth
+from workflow_scripts.demo.drawing.actors import Actor, compose, name_of, person_actors, standing, truth
 from workflow_scripts.demo.drawing.backdrop import BACKGROUNDS
 from workflow_scripts.demo.drawing.distractors import DISTRACTORS, WHERE, prop_sprite
 from workflow_scripts.demo.drawing.kinds import KINDS, thing_sprite
@@ -137,7 +137,8 @@ def draw_scene(
     actors += cast_things(for_places, what, spots, size)
     actors += cast_distractor(for_extra, where, ground, distractors, size)
     actors.sort(key=lambda actor: actor.ground)
-    image, mask = compose(base, actors)
+    image, mask, instances = compose(base, actors)
     seen, named = truth(actors, size)
     props = tuple(sorted({actor.spec for actor in actors if isinstance(actor.spec, str)}))
-    return Drawing(finish_light(for_light, image, where, grain), mask, seen, named, where, props)
+    lit = finish_light(for_light, image, where, grain)
+    return Drawing(lit, mask, seen, named, where, props, instances=instances, names=tuple(map(name_of, actors)))

@@ -133,6 +133,8 @@ class Drawing:
         people, things: what was drawn, from far to near.
         background: name of the background.
         distractors: what else stands there and could be taken for a person.
+        instances: L image of the same size: which of `names` is seen at a pixel, from 1; 0 is the background.
+        names: everything that was pasted, from far to near: "person", a kind of thing, a distractor, or "stool".
     """
 
     image: Image.Image = field(repr=False)
@@ -141,6 +143,8 @@ class Drawing:
     things: tuple[ThingTruth, ...]
     background: str
     distractors: tuple[str, ...] = ()
+    instances: Image.Image = field(repr=False, kw_only=True)
+    names: tuple[str, ...] = field(kw_only=True)
 
 
 def make_thing(rng: np.random.Generator, kind: str, colour: str | None = None) -> ThingSpec:

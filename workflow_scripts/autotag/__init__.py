@@ -1,0 +1,1 @@
+"""The pipeline that tags folders of images from a large tagged collection."""

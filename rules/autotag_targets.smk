@@ -213,7 +213,7 @@ rule embed_target:
 rule tag_target:
     """Tag all chosen folders."""
     input:
-        lambda wc: [file for file in autotag_target_files("") if not file.endswith("/report")],
+        lambda wc: autotag_target_files("segmentation/", "embeddings/", "neighbours", "candidates", "tags"),
 
 
 rule process_target:

@@ -70,3 +70,16 @@ def test_a_local_file_needs_to_be_there_and_pinned(weights):
         require_file("w.pose", str(weights), None)
     with pytest.raises(StepError, match=r"w\.pose: gone\.pt: no such weights file"):
         require_file("w.pose", "gone.pt", SHA)
+
+
+@pytest.mark.parametrize("name", ["sam3.pt", "sam3.1.pt"])
+def test_weights_that_are_handed_out_on_request_have_to_be_asked_for(name, tmp_path):
+    wanted = rf"{name}: no such file, and it cannot be fetched: .*Ask for sam3\.pt .*give its path as segmenter\.weights and its sha256"
+    with pytest.raises(StepError, match=wanted):
+        make_card("segment", name, None, tmp_path)
+
+
+def test_a_segmenter_that_lies_here_is_taken_whatever_its_name(tmp_path):
+    path = tmp_path / "sam3.pt"
+    path.write_bytes(DATA)
+    assert make_card("segment", str(path), SHA, tmp_path / "fetched") == WeightsCard("segment", str(path), str(path), len(DATA), SHA)

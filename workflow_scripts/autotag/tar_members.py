@@ -15,8 +15,8 @@ BLOCK = tarfile.BLOCKSIZE
 _MAGIC, _MAGIC_AT = b"ustar", 257  # stands in the headers of every tar since 1988, though none is needed to read them
 _LONGEST_EXTENSION = 1 << 20  # bytes of a long name or of PAX records
 _CHUNK = 1 << 20  # bytes that are searched for a header at a time
-_PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE)
-_LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
+_EXTENSIONS = (*_PAX, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE)
 _RECORD = re.compile(rb"(\d{1,20}) ([^=\n]+)=")
 
@@ -71,7 +71,7 @@ class TarReader:
                 yield damage
                 if found == self._length:
                     return
-                position, behind = found, found + 1
+                position = behind = found
                 continue
             behind, left = member.offset, self._length - member.offset
             if member.size > left:
@@ -107,11 +107,11 @@ class TarReader:
         name: str | None = None
         records: dict[str, str] = {}
         position, (info, block) = start, self._block(start)
-        while info.type in _PAX + _LONG:
+        while info.type in _EXTENSIONS:
             content = self._extension(position + BLOCK, info.size)
             if info.type == tarfile.GNUTYPE_LONGNAME:
                 name = _text(content.split(b"\0", 1)[0])
-            elif info.type != tarfile.GNUTYPE_LONGLINK and info.type != tarfile.XGLTYPE:
+            elif info.type in _PAX:
                 records |= _records(content)
             position += BLOCK + _padded(info.size)
             try:

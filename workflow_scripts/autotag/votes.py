@@ -21,12 +21,12 @@ Rarity = Callable[[Sequence[str]], Floats]
 
 
 def least_carriers(share: float, neighbours: int) -> Ints:
-    """How many of 0, 1, … neighbours are at least this share of them, and one at least [neighbours + 1].
+    """How many of 0, 1, … neighbours are at least this share of them [neighbours + 1].
 
     The share is the decimal number that stands in the settings: 0.3 of 10 is 3, whatever the nearest float makes of it.
     """
     exact = Fraction(str(share))
-    return np.array([max(1, -(-exact * count // 1)) for count in range(neighbours + 1)], dtype=np.int64)
+    return np.array([-(-exact * count // 1) for count in range(neighbours + 1)], dtype=np.int64)
 
 
 def needed(crops: Ints, rules: Rules) -> Ints:

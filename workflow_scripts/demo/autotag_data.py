@@ -14,8 +14,8 @@ from workflow_scripts.demo.autotag_shards import COPIED, ERROR, IMAGE, draw_samp
 from workflow_scripts.demo.people_data import ODD_NAMES, bomb
 
 SOURCE, TAGS, TARGETS = "source", "tags", "targets"
-FOLDERS = {"evening": ("night", "room"), "market": ("beach", "hills", "kitchen", "street")}  # and where their scenes play
-COPY, SKIPPED = "copy", "skipped"
+FOLDERS = {"evening": ("night", "room"), "market": ("beach", "street")}  # and where their scenes play
+COPY, FROM_SOURCE, SKIPPED = "copy", "copy from the source", "skipped"
 ODD_FOLDER = "market"
 LONG_NAME = f"{'a very long name ' * 15}"[:251] + ".jpg"  # 255 bytes, the most that file systems allow
 SUFFIXES = {4: "png", 5: "webp"}  # by the number of an image, of ten; the others are JPEG
@@ -29,9 +29,9 @@ class File:
     Attributes:
         path: below the target's folder.
         data: its bytes.
-        kind: `image`, `copy` (the bytes of another one, of the target or of the source), `error` or `skipped` (no image by its name).
+        kind: `image`, `copy` (the bytes of another one), `copy from the source`, `error` or `skipped` (no image by its name).
         tags: that are true of it.
-        copy_of: of a copy: the path of the other one, or `{shard}/{key}` of the source.
+        copy_of: of a copy: the path of the other one, or `{shard}/{key}` in the source.
     """
 
     path: str
@@ -60,7 +60,8 @@ def target_files(folder: str, count: int, seed: int, images: int, shards: int) -
         yield File("bomb.png", bomb(), ERROR)
     else:
         original = draw_sample(seed, 0, COPIED, images, shards)
-        yield File("from the source.jpg", original.picture.data, COPY, original.picture.tags, f"{name_of(0)}/{key_of(0, COPIED)}")
+        place = f"{name_of(0)}/{key_of(0, COPIED)}"
+        yield File("from the source.jpg", original.picture.data, FROM_SOURCE, original.picture.tags, place)
         yield File("cut off.jpg", drawn("cut off.jpg").data[:3000], ERROR)
         yield File("notes.txt", b"Not an image by its name.\n", SKIPPED)
 

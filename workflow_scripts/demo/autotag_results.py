@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.autotag.blocks import IMAGES_TABLE, Block
-from workflow_scripts.autotag.tables import ABSENT, EMBEDDED, ERROR, KEPT, SEGMENTED
+from workflow_scripts.autotag.tables import ABSENT, EMBEDDED, ERROR, SEGMENTED
 from workflow_scripts.core.json_files import read_json
 from workflow_scripts.core.step import StepError
 from workflow_scripts.core.tables import read
 from workflow_scripts.demo import autotag_shards
-from workflow_scripts.demo.autotag_data import COPY, SKIPPED
+from workflow_scripts.demo.autotag_data import FROM_SOURCE, SKIPPED
 
 Row = dict[str, Any]
 Pairs = set[tuple[str, str, str]]  # folder, image, tag
@@ -86,7 +86,7 @@ def tag_results(tables: Mapping[str, Path], tagged: set[tuple[str, str]], source
     """
     frequent = Counter(tag for row in source if row["kind"] == autotag_shards.IMAGE for tag in row["tags"])
     true = {(*_place(row), tag) for row in targets if _place(row) in tagged for tag in row["tags"] if tag in frequent}
-    given = {(folder, row["image"], row["tag"]) for folder, table in tables.items() for row in read(table) if row["outcome"] == KEPT}
+    given = {(folder, row["image"], row["tag"]) for folder, table in tables.items() for row in read(table, "image", "tag")}
     each = round(len(given) / max(1, len(tagged)))
     most = sorted(frequent, key=lambda tag: (-frequent[tag], tag))[:each]
     blind = {(*place, tag) for place in tagged for tag in most}
@@ -114,11 +114,10 @@ def copy_results(tables: Mapping[str, Path], targets: list[Row]) -> dict[str, An
         tables: `candidates.parquet` of each folder.
         targets: rows of the truth.
     """
-    copies = {_place(row): row["copy_of"] for row in targets if row["kind"] == COPY and row["copy_of"].count("/") == 1}
+    copies = {_place(row): row["copy_of"] for row in targets if row["kind"] == FROM_SOURCE}
     rows = [row | {"folder": folder} for folder, table in tables.items() for row in read(table, "image", "neighbours")]
     own = [row for row in rows if _place(row) in copies and copies[_place(row)] in row["neighbours"]]
-    voted = {_place(row) for row in rows if row["neighbours"]}
-    return {"copies": len(copies), "copies_as_expected": not own and copies.keys() <= voted}
+    return {"copies": len(copies), "copies_as_expected": not own and copies.keys() <= set(map(_place, rows))}
 
 
 def autotag_results(

@@ -1,4 +1,4 @@
-"""Scenes of the autotag demo, few enough in kind that every tag is that of several, and the tags that a model might have given them."""
+"""Scenes of the autotag demo, of few kinds, so that every tag is that of many; and the tags that a model might have given them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from workflow_scripts.demo.drawing.seeds import pick, weighted
 from workflow_scripts.demo.people_data import encode
 
 SIZES = ((256, 192), (256, 192), (192, 256), (224, 224))
-BACKGROUNDS = ("beach", "hills", "kitchen", "night", "room", "street")
-KINDS = ("bicycle", "boat", "cake", "car", "cat", "chair", "dog", "flower", "house", "tree", "umbrella", "vase")
-COLOURS = ("blue", "green", "red", "white", "yellow")
+BACKGROUNDS = ("beach", "night", "room", "street")
+KINDS = ("bicycle", "boat", "cake", "car", "dog", "tree")
+COLOURS = ("blue", "red", "yellow")
 MISSED = 0.04  # of the true tags a list lacks
 CAPITAL, BLANK = 0.1, 0.05  # of the tags begin with a capital, or have blanks round them
 
@@ -38,10 +38,10 @@ def picture(seed: int, *names: str, suffix: str = "jpg", backgrounds: Sequence[s
     """The picture of this name; nothing else decides what it shows, beside the seed and the backgrounds to choose from."""
     rng = rng_for(seed, "autotag", *names)
     size, background = pick(rng, SIZES), pick(rng, backgrounds)
-    people = weighted(rng, {0: 5.0, 1: 3.5, 2: 1.5})
-    things = weighted(rng, {0: 3.0, 1: 5.0, 2: 2.0} if people else {1: 5.0, 2: 3.5, 3: 1.5})
+    people = weighted(rng, {0: 6.0, 1: 3.5, 2: 0.5})
+    things = weighted(rng, {0: 5.0, 1: 5.0} if people else {1: 7.0, 2: 3.0})
     what = [make_thing(rng, pick(rng, KINDS), pick(rng, COLOURS)) for _ in range(things)]
-    drawing = draw_scene(rng, size, people=people, things=what, background=background)
+    drawing = draw_scene(rng, size, people=people, things=what, background=background, distractors=False)
     return Picture(encode(drawing.image, suffix), size, tags(drawing), caption(drawing, rng))
 
 

@@ -21,6 +21,7 @@ from workflow_scripts.core.step import StepError, log
 
 AUTO_BATCH = {"cpu": 1, "cuda": 24}  # on a CPU more gain nothing, and the place in a batch moves the last bits
 MAX_FOUND = 300  # of an image; Ultralytics' default
+POINTS = 64  # along each side of a box, at which its mask is looked at
 WHOLE = 0.9  # a box that overlaps the image more is one of the image; FastSAM's own
 _FOR_EVER = 1e9  # seconds
 
@@ -28,8 +29,8 @@ _FOR_EVER = 1e9  # seconds
 class FastSam(Segmenter):
     """A YOLO segmentation model on its device. Every forward pass has the same number of images, so that a result does not depend on them.
 
-    Boxes within 20 pixels of the image's border begin there, as FastSAM has it. Areas are those of the model's own small masks, scaled to
-    the image, each cut at its box by parts of their pixels; things with an empty mask are left out.
+    Boxes within 20 pixels of the image's border begin there, as FastSAM has it. Areas are of the mask within the box as the model gave it,
+    measured at 64 x 64 points of the box; things whose mask is at none of them are left out.
     """
 
     takes_words = False
@@ -88,13 +89,15 @@ class FastSam(Segmenter):
 
     def _found(self, rows: Any, protos: Any, size: tuple[int, int]) -> list[Found]:
         """Rows [n, 6 + c] of box, confidence, class and mask coefficients, and the masks' parts [c, h, w], as what was found."""
+        if not len(rows):
+            return []
         left, top, width, height = frame(size, self._side)
-        low = rows.new_tensor([left, top, left, top])
-        boxes = rows[:, :4].clamp(low, low + rows.new_tensor([width, height, width, height]))
-        scale = rows.new_tensor([size[0] / width, size[1] / height])
-        areas = mask_areas(rows[:, 6:], protos, boxes * protos.shape[-1] / self._side)
-        areas = (areas * scale.prod() * (self._side / protos.shape[-1]) ** 2).round().int().tolist()
-        boxes = snapped((boxes - low) * scale.repeat(2), size).tolist()
+        low = rows.new_tensor([left, top] * 2)
+        boxes = rows[:, :4].clamp(low, low + rows.new_tensor([width, height] * 2))
+        shares = mask_shares(rows[:, 6:], protos, boxes / self._side)
+        boxes = (boxes - low) * rows.new_tensor([size[0] / width, size[1] / height] * 2)
+        areas = (shares * (boxes[:, 2:] - boxes[:, :2]).prod(1)).round().int().tolist()
+        boxes = snapped(boxes, size).tolist()
         return [
             Found(tuple(box), confidence, int(number), self._names[int(number)] if len(self._names) > 1 else None, area)
             for box, (confidence, number), area in zip(boxes, rows[:, 4:6].tolist(), areas, strict=True)
@@ -109,23 +112,22 @@ def frame(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:
     return round((side - width) / 2 - 0.1), round((side - height) / 2 - 0.1), width, height
 
 
-def mask_areas(coefficients: Any, protos: Any, boxes: Any) -> Any:
-    """Pixels of each mask within its box, parts of pixels at the box's sides counted as such.
+def mask_shares(coefficients: Any, protos: Any, boxes: Any) -> Any:
+    """Which part of its box each mask covers, by a grid of points in the box: [n].
 
     Args:
         coefficients: [n, c], of the masks' parts.
         protos: [c, h, w], those parts; a mask is where their sum is above 0.
-        boxes: [n, 4], in pixels of the parts.
+        boxes: [n, 4], as parts of the square that the model sees.
     """
-    masks = (coefficients @ protos.flatten(1) > 0).to(protos.dtype).unflatten(1, protos.shape[1:])
-    across, down = (_covered(boxes[:, axis], boxes[:, axis + 2], masks.shape[2 - axis]) for axis in (0, 1))
-    return ((down[:, None] @ masks)[:, 0] * across).sum(1)
+    import torch
 
-
-def _covered(start: Any, end: Any, length: int) -> Any:
-    """How much of each of `length` pixels lies between start and end: [n, length]."""
-    at = start.new_tensor(range(length))
-    return (end[:, None].clamp(max=at + 1) - start[:, None].clamp(min=at)).clamp(0, 1)
+    masks = (coefficients @ protos.flatten(1)).unflatten(1, protos.shape[1:])
+    at = (torch.arange(POINTS, device=boxes.device, dtype=boxes.dtype) + 0.5) / POINTS
+    across, down = (boxes[:, axis, None] + at * (boxes[:, axis + 2] - boxes[:, axis])[:, None] for axis in (0, 1))
+    grid = torch.stack([across[:, None].expand(-1, POINTS, -1), down[:, :, None].expand(-1, -1, POINTS)], dim=-1)
+    values = torch.nn.functional.grid_sample(masks[:, None], grid * 2 - 1, padding_mode="border", align_corners=False)
+    return (values > 0).to(boxes.dtype).mean((1, 2, 3))
 
 
 def snapped(boxes: Any, size: tuple[int, int]) -> Any:

@@ -65,16 +65,16 @@ def embed_crops(segments: Path, embedder: Embedder, width: int, output: Outputs)
     write_json(output.metadata, [view[place] for place in kept])
     write(output.errors, CROP_ERRORS, errors, facts)
     write(output.table, TARGET_CROPS, [rows[place] for place in kept], facts)
-    return dict(embedder.counts) | counts
+    return counts | {name: count for name, count in embedder.counts.items() if name not in counts}
 
 
 def _embedded(rows: list[Row], storage: FolderStorage, embedder: Embedder) -> Iterator[Embedded | str]:
-    """For each row what became of its crop, or why it was not looked at."""
-    found = [storage.find(row["file"]) if row["file_sha256"] else None for row in rows]
+    """For each row what became of the file in its crop's place, or why there is none."""
+    found = [storage.find(row["file"]) for row in rows]
     items = [item for item in found if item]
     results = progress(embedder.embed(items, storage), total=len(items))
-    for row, item in zip(rows, found, strict=True):
-        yield next(results) if item else GONE if row["file_sha256"] else CHANGED
+    for item in found:
+        yield next(results) if item else GONE
     next(results, None)  # lets the embedder write what it learnt
 
 

@@ -13,6 +13,7 @@ from workflow_scripts.autotag.exact import Queries
 from workflow_scripts.autotag.index_rows import write_rows
 from workflow_scripts.autotag.recall import GOAL, RERANK, Chosen, Trial, choose, merge_exact
 from workflow_scripts.autotag.scoring import Pairs, Stored
+from workflow_scripts.autotag.source_tags import tag_images
 from workflow_scripts.autotag.tables import EMBEDDED, RECALL_AT
 from workflow_scripts.core import index as core
 from workflow_scripts.core.index_factory import Kind, suited
@@ -158,6 +159,7 @@ def merge_index(inputs: Inputs, folder: Path, search: dict[str, Any], machine: d
         "rerank": rerank,
         "warnings": range_warnings(trained, index.ntotal),
         "shards": places,
+        "tag_images": tag_images(shards, folder),
     }
     for warning in (*facts["warnings"], *measured["warnings"]):
         log.warning("%s", warning)

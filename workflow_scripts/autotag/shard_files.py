@@ -75,7 +75,7 @@ class ShardWriter:
 
     def close(self, images: list[Row], digest: str, outcomes: dict[str, int], untagged: int) -> Shard:
         """Let the files appear, with the table of images."""
-        if self._rows or not self._count:
+        if self._rows:
             self._write_rows()
         self._json.write("\n]\n" if self._count else "]\n")
         self._vectors.seek(0)

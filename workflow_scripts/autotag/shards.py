@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from workflow_scripts.autotag.tar_members import Member, TarReader, open_tar
+from workflow_scripts.autotag.tar_members import Member, TarReader
 from workflow_scripts.core.images import IMAGE_EXTENSIONS, DecodeError
 from workflow_scripts.core.step import StepError
 from workflow_scripts.core.storage import printable_key
@@ -63,7 +63,7 @@ def samples(path: Path, largest: int) -> Iterator[Sample]:
     """
     try:
         with path.open("rb", buffering=1 << 18) as file:
-            yield from _Shard(path.name, open_tar(file), largest).samples()
+            yield from _Shard(path.name, TarReader(file), largest).samples()
     except OSError as error:
         raise StepError(f"{path}: cannot be read: {error.strerror or type(error).__name__}") from error
 

@@ -53,10 +53,10 @@ class _NoHeaderError(Exception):
 class TarReader:
     """Walks through the headers of a tar; contents are passed over, and read by who wants them."""
 
-    def __init__(self, file: BinaryIO, length: int) -> None:
-        """Take an open file of so many bytes."""
+    def __init__(self, file: BinaryIO) -> None:
+        """Take an open file."""
         self._file = file
-        self._length = length
+        self._length = file.seek(0, io.SEEK_END)
 
     def members(self) -> Iterator[Member]:
         """Every member that is no folder, and every damage, in the order of the file."""
@@ -181,11 +181,6 @@ class TarReader:
             if chunk.count(0) < len(chunk):
                 return False
         return True
-
-
-def open_tar(file: BinaryIO) -> TarReader:
-    """A reader of an open file."""
-    return TarReader(file, file.seek(0, io.SEEK_END))
 
 
 def _padded(size: int) -> int:

@@ -3,55 +3,35 @@
 It proves the workflow through the real model classes; it knows drawings and nothing of photographs.
 """
 
-import io
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from workflow_scripts.core.step import atomic_output, log
+from workflow_scripts.core.step import log
+from workflow_scripts.demo import small_yolo
 from workflow_scripts.demo.drawing import PersonTruth
 from workflow_scripts.demo.lora_examples import Example, draw_examples
 from workflow_scripts.demo.lora_measures import measure_precision, measure_sorting
 from workflow_scripts.demo.lora_staging import SEEN
-
-if TYPE_CHECKING:
-    from ultralytics.models import YOLO
 
 SIDE = 160  # of the images that the model sees; stands in the checkpoint
 WIDTH = 0.125  # of YOLOv8's channels, half of the n model's
 FLIPPED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]  # keypoints when left and right change over
 # No mosaic and little cropping: which part of the body the frame cuts off is what has to be learnt.
 RECIPE = {
+    **small_yolo.RECIPE,
     "imgsz": SIDE,
     "batch": 32,
     "nbs": 32,
-    "optimizer": "AdamW",
-    "lr0": 3e-3,
-    "lrf": 0.02,
-    "cos_lr": True,
-    "warmup_epochs": 1.0,
-    "mosaic": 0.0,
-    "erasing": 0.0,
     "scale": 0.1,
     "translate": 0.03,
     "hsv_h": 0.01,
     "hsv_s": 0.3,
     "hsv_v": 0.2,
     "kobj": 3.0,
-    "cache": "ram",
-    "workers": 0,
-    "device": "cpu",
-    "amp": False,
-    "pretrained": False,
-    "deterministic": True,
-    "val": False,
-    "plots": False,
-    "verbose": False,
-    "exist_ok": True,
 }
 
 
@@ -82,41 +62,6 @@ def describe_set(folder: Path) -> Path:
     return path
 
 
-def fit(data: Path, *, seed: int, epochs: int, threads: int) -> "YOLO":
-    """Train a narrow YOLOv8 pose model on a data set; everything that Ultralytics writes stays beside the set."""
-    # Read when Ultralytics is imported.
-    os.environ |= {"YOLO_CONFIG_DIR": str(data.parent), "ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS": "1", "OMP_NUM_THREADS": str(threads)}
-    import torch
-    import ultralytics
-    from ultralytics.models import YOLO
-
-    torch.set_num_threads(threads)
-    plan = yaml.safe_load((Path(ultralytics.__file__).parent / "cfg/models/v8/yolov8-pose.yaml").read_text(encoding="utf-8"))
-    plan["scales"]["n"][1] = WIDTH
-    narrow = data.with_name("yolov8n-pose.yaml")
-    narrow.write_text(yaml.safe_dump(plan), encoding="utf-8")
-    model = YOLO(str(narrow))
-    # The trainer leaves one core idle.
-    model.add_callback("on_train_start", lambda _: torch.set_num_threads(threads))
-    model.train(data=str(data), epochs=epochs, seed=seed, project=str(data.parent), name="run", **RECIPE)
-    return YOLO(str(data.parent / "run/weights/last.pt"))
-
-
-def save(model: "YOLO", path: Path) -> None:
-    """Write a checkpoint in half precision that names no folder and no time; the same numbers give the same bytes."""
-    import torch
-    import ultralytics
-
-    network: Any = model.model
-    network.half().eval().requires_grad_(False)
-    network.args, network.yaml["yaml_file"], network.pt_path, network.criterion = {}, "yolov8n-pose.yaml", "pose.pt", None
-    about = {"version": ultralytics.__version__, "license": "AGPL-3.0", "train_args": {"task": "pose", "imgsz": SIDE}}
-    buffer = io.BytesIO()  # to a file torch.save would write that file's name too
-    torch.save({"model": network, "epoch": -1, **about}, buffer)
-    with atomic_output(path) as partial:
-        partial.write_bytes(buffer.getvalue())
-
-
 def train(weights: Path, *, seed: int, examples: int = 2400, held_out: int = 400, epochs: int = 28, threads: int = 2) -> dict[str, Any]:
     """Draw people, train, write the checkpoint and measure what was written on drawings it has not seen.
 
@@ -137,7 +82,8 @@ def train(weights: Path, *, seed: int, examples: int = 2400, held_out: int = 400
         write_set(root, "train", draw_examples(seed, "train", examples, threads))
         write_set(root, "val", unseen)
         data = describe_set(root)
-        save(fit(data, seed=seed, epochs=epochs, threads=threads), weights)
+        model = small_yolo.fit(data, "yolov8-pose", WIDTH, RECIPE, seed=seed, epochs=epochs, threads=threads)
+        small_yolo.save(model, weights, task="pose", side=SIDE)
         figures = measure_precision(weights, data) | measure_sorting(weights, unseen, threads)
     import torch
     import ultralytics

@@ -96,7 +96,7 @@ class FastSam(Segmenter):
         boxes = rows[:, :4].clamp(low, low + rows.new_tensor([width, height] * 2))
         shares = mask_shares(rows[:, 6:], protos, boxes / self._side)
         boxes = (boxes - low) * rows.new_tensor([size[0] / width, size[1] / height] * 2)
-        areas = (shares * (boxes[:, 2:] - boxes[:, :2]).prod(1)).round().int().tolist()
+        areas = (shares * (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1)).round().int().tolist()
         boxes = snapped(boxes, size).tolist()
         return [
             Found(tuple(box), confidence, int(number), self._names[int(number)] if len(self._names) > 1 else None, area)

@@ -139,14 +139,16 @@ def readable(weights: Path, wanted: str) -> Iterator[None]:
 
     try:
         yield
-    except (*_UNREADABLE, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:
+        raise StepError(f"segmenter.weights: {weights}: not {wanted}: not written by torch.save, or holds more than tensors") from error
+    except _UNREADABLE as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise StepError(f"segmenter.weights: {weights}: not {wanted}: {' '.join(lines[:2])[:500]}") from error
 
 
 @contextmanager
 def undrawn() -> Iterator[None]:
-    """Build networks without drawing the first weights, for those that get all of them from a file."""
+    """Build networks without drawing their first weights, for those that get all of them from a file."""
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -154,9 +156,11 @@ def undrawn() -> Iterator[None]:
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if getattr(function, "__module__", "") == "torch.nn.init":
                 return args[0] if args else kwargs["tensor"]
-            return args[0] if function in (torch.Tensor.normal_, torch.Tensor.uniform_) else function(*args, **kwargs or {})
+            if function in (torch.Tensor.normal_, torch.Tensor.uniform_):
+                return args[0].zero_()  # some draw until all values lie within bounds
+            return function(*args, **kwargs or {})
 
-    with Undrawn():
+    with replaced(torch.nn.init, "trunc_normal_", lambda tensor, *_, **__: tensor), Undrawn():
         yield
 
 

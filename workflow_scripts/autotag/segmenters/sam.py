@@ -85,10 +85,11 @@ def _network(weights: Path, backend: str) -> Any:
             f"segmenter.weights: {weights}: the end of a file's name says which {backend} it is; rename it so that it ends in one of "
             f"{', '.join(endings)}"
         )
-    # The library reads with `torch_load`, which would run what stands in the file.
-    read = replaced(build, "torch_load", lambda _: tensors(weights))
-    with readable(weights, f"weights of {ending}"), named(weights, ending) as path, read, undrawn():
-        return build.build_sam(path)  # type: ignore[no-untyped-call]
+    with readable(weights, f"weights of {ending}"), named(weights, ending) as path:
+        state = tensors(weights)
+        # The library reads with `torch_load`, which would run what stands in the file.
+        with replaced(build, "torch_load", lambda _: state), undrawn():
+            return build.build_sam(path)  # type: ignore[no-untyped-call]
 
 
 def _backend(ending: str) -> str:

@@ -156,9 +156,11 @@ def _network(weights: Path) -> Any:
             )
         return network
 
-    reads = replaced(build_sam3, "torch_load", lambda _: tensors(weights)), replaced(build_sam3, "_load_checkpoint", load)
-    with readable(weights, "weights of SAM 3"), _clip(open_clip.tokenizer), undrawn(), reads[0], reads[1]:
-        return build_sam3.build_sam3_image_model(str(weights))
+    with readable(weights, "weights of SAM 3"):
+        state = tensors(weights)
+        reads = replaced(build_sam3, "torch_load", lambda _: state), replaced(build_sam3, "_load_checkpoint", load)
+        with reads[0], reads[1], _clip(open_clip.tokenizer), undrawn():
+            return build_sam3.build_sam3_image_model(str(weights))
 
 
 @contextmanager

@@ -8,10 +8,6 @@ AUTOTAG_SOURCE = AUTOTAG.source_output
 AUTOTAG_INDEX = AUTOTAG.index_dir
 
 
-localrules:
-    autotag_00_vocabulary,
-
-
 wildcard_constraints:
     block=r"\d{4}",
 
@@ -24,6 +20,9 @@ rule autotag_00_vocabulary:
         "logs/autotag/00_vocabulary.log",
     conda:
         "../envs/core.yaml"
+    resources:
+        mem_mb=4_000,
+        runtime=lambda wc, attempt: 120 * attempt,
     params:
         source=lambda wc: tracked(AUTOTAG.source, "start_shard", "end_shard", **autotag_params.source_params(AUTOTAG)),
         # No reason to draw anew: a lambda that takes `threads` is not tracked.

@@ -15,6 +15,7 @@ import pytest
 
 from tests.lab.slurm import SlurmCluster
 from tests.slurm.conftest import ON_CLUSTER, about, run_ids, submitted
+from tests.workflow.autotag_project import new_autotag as drawn_autotag
 from tests.workflow.conftest import REPO, Project, demo_model, new_project
 from tests.workflow.predict_data import STAGES, group, in_folder, new_batch, zipped
 from workflow_scripts.core.models import hash_file
@@ -92,6 +93,15 @@ def new_lora(root: Path) -> Project:
     return project
 
 
+def new_autotag(root: Path) -> Project:
+    """Two shards, and a folder with an odd name."""
+    (root / "data").mkdir(parents=True)
+    project = drawn_autotag(root, images=40, shards=2, targets=10)
+    (root / "data/targets/evening").rename(root / "data/targets" / ODD)
+    project.write_config(folders=[ODD])
+    return project
+
+
 # A later pipeline joins here.
 CASES = {
     "people": Case(new_people, {"people_02_embed": 1}, {"people_02_embed"}, {"threshold": 0.97}),
@@ -107,6 +117,20 @@ CASES = {
         {"lora_01_frames": 1, "lora_02_pose": 1, "lora_03_mask": 1, "lora_04_measure": 1},
         {"lora_02_pose", "lora_03_mask"},
         {"score": {"min_sharpness": 55.0}},
+    ),
+    "autotag": Case(
+        new_autotag,
+        {
+            "autotag_01_segment_embed_source": 2,
+            "autotag_02_train_index": 1,
+            "autotag_03_add_block": 2,
+            "autotag_04_merge_index": 1,
+            "autotag_05_segment_target": 1,
+            "autotag_06_embed_target": 1,
+            "autotag_07_search_target": 1,
+        },
+        {"autotag_01_segment_embed_source", "autotag_05_segment_target", "autotag_06_embed_target", "autotag_07_search_target"},
+        {"vote": {"min_votes": 2, "relax_small": False}},
     ),
 }
 

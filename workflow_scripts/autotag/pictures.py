@@ -79,7 +79,8 @@ def decoded(samples: Iterable[Sample], words: Words, *, threads: int, max_pixels
         (Picture(sample, words(sample.key), error=sample.error) for sample in samples),
         threads=threads,
         depth=_AHEAD + threads,
-        weight=lambda picture: _announced(picture.sample.data, max_pixels),
+        # By what its header says: a small file may hold a picture of any size.
+        weight=lambda picture: 3 * images.announced_pixels(picture.sample.data, max_pixels) if picture.sample.data else 0,
     )
 
 
@@ -99,14 +100,3 @@ def _decode(picture: Picture, max_pixels: int) -> Picture:
     else:
         picture.image, picture.width, picture.height = found.image, found.width, found.height
     return picture
-
-
-def _announced(data: bytes | None, max_pixels: int) -> int:
-    """Bytes that an image will take by what its header says: a small file may hold a picture of any size."""
-    if data is None:
-        return 0
-    try:
-        width, height = images._opened(data, max_pixels).size
-    except (images.DecodeError, MemoryError):
-        return 0
-    return len(data) + 3 * width * height

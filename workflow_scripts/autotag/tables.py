@@ -29,7 +29,8 @@ _SEGMENT: Columns = (
 
 # 01, `images_{shard}.parquet`: every sample of a shard in the order of the tar; then what its table or its tags name and the tar lacks.
 # `offset` and `size` say where the image's bytes stand in the tar. Beside the rows (`about`): `digest` of what the shard was made from,
-# and `files`: name → {size, sha256} of the shard's other files. It is written last: with the right digest, the shard is done.
+# `files`: name → {path, size, sha256} of the shard's other files, and their `rows`, `outcomes` and `untagged`. It is
+# written last: with the right digest, the shard is done.
 IMAGES: Columns = (
     ("shard", pa.string()),
     ("key", pa.string()),

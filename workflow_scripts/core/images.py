@@ -137,6 +137,16 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, min_side: int |
     return Decoded(rgb, width, height)
 
 
+def announced_pixels(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> int:
+    """Pixels that a file's header announces, without decoding it: what decoding takes memory for. 0 for what `decode` refuses at once."""
+    _pin_pillow()
+    try:
+        width, height = _opened(data, max_pixels).size
+    except (DecodeError, MemoryError):
+        return 0
+    return width * height
+
+
 def thumbnail(image: Image.Image, side: int = THUMBNAIL_SIDE, *, quality: int = 85) -> bytes:
     """Shrink an image for a page; the same image gives the same bytes.
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from workflow_scripts.core import colour as colour_module
 from workflow_scripts.core import images
-from workflow_scripts.core.images import OUT_OF_MEMORY, DecodeError, content_hash, decode, is_lasting, thumbnail
+from workflow_scripts.core.images import OUT_OF_MEMORY, DecodeError, announced_pixels, content_hash, decode, is_lasting, thumbnail
 
 RED, GREEN, BLUE, YELLOW, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 255, 255)
 JPEG_ERROR = 4  # levels that a JPEG of flat areas may be off
@@ -847,3 +847,12 @@ def test_a_thumbnail_has_at_least_one_pixel() -> None:
 )
 def test_what_only_this_process_or_this_read_met_says_nothing_of_the_file(error, lasting):
     assert is_lasting(error) is lasting
+
+
+def test_a_header_announces_how_much_memory_decoding_takes():
+    whole = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(whole, "PNG")
+    assert announced_pixels(whole.getvalue()) == 1200
+    assert announced_pixels(whole.getvalue()[:60]) == 1200, "a truncated file announces what it should hold"
+    assert [announced_pixels(data) for data in (b"", b"text", b"\x89PNG\r\n\x1a\n")] == [0, 0, 0]
+    assert announced_pixels(whole.getvalue(), max_pixels=1199) == 0

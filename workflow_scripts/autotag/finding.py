@@ -1,6 +1,6 @@
 """Pictures to what a segmenter finds in them, in batches; an image that it fails at costs nothing but itself."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from PIL import Image
 
@@ -46,33 +46,38 @@ def _is_wanted(picture: Picture) -> bool:
 
 def _search(waiting: list[Picture], segmenter: Segmenter) -> list[Picture]:
     wanted = [picture for picture in waiting if _is_wanted(picture)]
-    try:
-        found = _segment(wanted, segmenter)
-    except Exception as error:  # noqa: BLE001 - at an odd image a library may raise anything
-        _refuse_no_memory(error)
-        for picture in wanted:
-            _search_alone(picture, segmenter)
-    else:
-        for picture, segments in zip(wanted, found, strict=True):
+    found = segmented([picture.image for picture in wanted if picture.image], [picture.words or () for picture in wanted], segmenter)
+    for picture, segments in zip(wanted, found, strict=True):
+        if isinstance(segments, str):
+            picture.error, picture.image = segments, None
+            log.warning("%s: the segmenter fails at this image: %s", picture.sample.member, segments.removeprefix("segment: "))
+        else:
             picture.found = segments
     return waiting
 
 
-def _segment(pictures: list[Picture], segmenter: Segmenter) -> list[list[Found]]:
-    images = [picture.image for picture in pictures if picture.image is not None]
-    return segmenter.segment(images, [picture.words or () for picture in pictures])
+def segmented(images: Sequence[Image.Image], words: Sequence[Sequence[str]], segmenter: Segmenter) -> list[list[Found] | str]:
+    """What is found in each image, or `segment: text` where the segmenter fails at it and at no other.
 
-
-def _search_alone(picture: Picture, segmenter: Segmenter) -> None:
+    Raises:
+        StepError: its memory does not suffice.
+        Exception: of the segmenter, where it fails whatever it is given.
+    """
     try:
-        picture.found = _segment([picture], segmenter)[0]
+        return list(segmenter.segment(images, words))
+    except Exception as error:  # noqa: BLE001 - at an odd image a library may raise anything
+        _refuse_no_memory(error)
+        return [_alone(image, its, segmenter) for image, its in zip(images, words, strict=True)]
+
+
+def _alone(image: Image.Image, words: Sequence[str], segmenter: Segmenter) -> list[Found] | str:
+    try:
+        return segmenter.segment([image], [words])[0]
     except Exception as error:  # noqa: BLE001 - at an odd image a library may raise anything
         _refuse_no_memory(error)
         # Is it the image, or has the model or its device broken? Then a grey square fails as well, and the job has to.
         segmenter.segment([Image.new("RGB", (_PROBE_SIDE, _PROBE_SIDE), (128, 128, 128))], [["thing"] if segmenter.takes_words else []])
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        picture.error, picture.image = f"segment: {text}", None
-        log.warning("%s: the segmenter fails at this image: %s", picture.sample.member, text)
+        return f"segment: {' '.join(str(error).split())[:200] or type(error).__name__}"
 
 
 def _refuse_no_memory(error: Exception) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
+from workflow_scripts.autotag.finding import segmented
 from workflow_scripts.autotag.segmenters.base import Found, Segmenter
 from workflow_scripts.core.images import DecodeError, content_hash, decode, largest_file
 from workflow_scripts.core.prefetch import ahead
@@ -164,8 +165,12 @@ class Finder:
         """Empties what waits."""
         firsts = [same[0] for same in waiting.values()]
         images = [look.image for look in firsts if look.image is not None]
-        found = self._loaded().segment(images, [look.words for look in firsts])
+        found = segmented(images, [look.words for look in firsts], self._loaded())
         for (address, same), image, segments in zip(waiting.items(), images, found, strict=True):
+            if isinstance(segments, str):
+                for look in same:
+                    look.error, look.image = segments, None
+                continue
             seen = Seen(*image.size, segments)
             self._store.add(address, seen)
             self.counts["computed"] += 1

@@ -436,3 +436,38 @@ def test_bytes_do_not_depend_on_batches_threads_and_what_was_known(target: Targe
     target.segmenter = Squares(batch=7)
     target.run(threads=4)
     assert target.contents() == before
+
+
+class Picky(Squares):
+    """Fails at pictures of one width, as a library may at an odd one."""
+
+    def segment(self, images: Sequence[Image.Image], words: Sequence[Sequence[str]]) -> list[list[Found]]:
+        if any(image.width == 77 for image in images):
+            raise ValueError("cannot reshape array")
+        return super().segment(images, words)
+
+
+def test_an_image_that_the_segmenter_fails_at_costs_itself_and_its_copies_alone(target: Target) -> None:
+    target.segmenter = Picky()
+    for name in ("odd.png", "odd again.png"):
+        target.add(name, painted((77, 60), red=(0, 0, 20, 20)))
+    counts = target.run()
+    assert (counts["segmented"], counts["error"], counts["computed"]) == (3, 2, 3)
+    failed = [row for row in target.images.values() if row["outcome"] == "error"]
+    assert {(row["image"], row["reason"]) for row in failed} == {
+        (name, "segment: cannot reshape array") for name in ("odd.png", "odd again.png")
+    }
+    assert all(row["sha256"] for row in failed)
+    # Nothing is kept of a failure: the next run may have a better segmenter.
+    target.segmenter = Squares()
+    assert target.run()["segmented"] == 5
+
+
+def test_a_segmenter_that_fails_at_everything_ends_the_step(target: Target) -> None:
+    class Broken(Squares):
+        def segment(self, images: Sequence[Image.Image], words: Sequence[Sequence[str]]) -> list[list[Found]]:
+            raise RuntimeError("the device is gone")
+
+    target.segmenter = Broken()
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        target.run()

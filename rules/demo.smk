@@ -20,6 +20,7 @@ localrules:
     demo_03_retrieval_summary,
     demo_03_predict_summary,
     demo_03_lora_summary,
+    demo_03_autotag_summary,
 
 
 rule demo_01_people_data:
@@ -202,10 +203,37 @@ rule demo_03_lora_summary:
         "../workflow_scripts/demo/lora_summary.py"
 
 
+rule demo_03_autotag_summary:
+    """Compare tags, and what became of samples and files, with the truth."""
+    input:
+        truth=f"{settings.demo.root}/autotag/truth.csv",
+        blocks=lambda wc: autotag_source_files(),
+        index=f"{AUTOTAG_INDEX}/04_index/index_metadata.json",
+        recall=f"{AUTOTAG_INDEX}/04_index/recall.json",
+        images=lambda wc: expand(f"{AUTOTAG_TARGETS}/{{target}}/segmentation/images.parquet", target=autotag_targets()),
+        candidates=lambda wc: expand(f"{AUTOTAG_TARGETS}/{{target}}/candidates.parquet", target=autotag_targets()),
+        tags=lambda wc: expand(f"{AUTOTAG_TARGETS}/{{target}}/tags.parquet", target=autotag_targets()),
+        results=lambda wc: autotag_index_files() + autotag_target_files(""),
+    output:
+        f"{DEMO_RESULTS}/autotag.txt",
+    log:
+        "logs/demo/03_autotag_summary.log",
+    conda:
+        "../envs/segment.yaml"
+    params:
+        logs=lambda wc: expand("logs/autotag/01_source/block_{block}.log", block=autotag_blocks()),
+        source=lambda wc: AUTOTAG.source.dataset,
+        targets=lambda wc: list(autotag_targets()),
+        places=lambda wc: autotag_params.places(AUTOTAG_TARGETS, AUTOTAG_INDEX, list(autotag_targets())),
+        algorithm=1,
+    script:
+        "../workflow_scripts/demo/autotag_summary.py"
+
+
 rule demo:
     """The demo: every pipeline on drawn data, and how well it did. Draw the data first: snakemake demo_data."""
     input:
-        expand(f"{DEMO_RESULTS}/{{pipeline}}.txt", pipeline=["people", "retrieval", "predict", "lora"]),
+        expand(f"{DEMO_RESULTS}/{{pipeline}}.txt", pipeline=["people", "retrieval", "predict", "lora", "autotag"]),
 
 
 rule demo_data:

@@ -193,3 +193,12 @@ def target_files(root: str, name: str) -> list[str]:
     embeddings = ("embeddings_00000.npy", "metadata_00000.parquet", "metadata_00000.json", "errors.parquet")
     parts = (*(f"segmentation/{file}" for file in segmentation), *(f"embeddings/{file}" for file in embeddings), *RESULTS)
     return [f"{root}/{name}/{part}" for part in parts]
+
+
+def places(root: str, index: str, names: Sequence[str]) -> dict[str, str]:
+    """Where to look at what a run came to: the first target's page and tags, and how good the index is."""
+    return {
+        "page": f"{root}/{names[0]}/report/index.html",
+        "tags": f"{root}/{names[0]}/tags.json",
+        "index": f"{index}/04_index/recall.json",
+    }

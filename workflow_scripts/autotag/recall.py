@@ -123,7 +123,9 @@ class Chosen:
 
 
 def choose(index: Any, lists: int, asked: int | str, find: Callable[[], tuple[Pairs, Pairs]], exact: Pairs) -> Chosen:
-    """Look through more and more lists until the recall is good enough; else the best of what was tried, and of equals the first.
+    """Look through more and more lists until the recall is good enough.
+
+    Else the best of what was tried is taken, and of equals the first; with nothing to find, which tells nothing, the farthest.
 
     Args:
         index: to search.
@@ -134,9 +136,7 @@ def choose(index: Any, lists: int, asked: int | str, find: Callable[[], tuple[Pa
     """
     best: Chosen | None = None
     tried: dict[int, float] = {}
-    steps = list(probes(lists, asked))
-    # With nothing to find nothing tells how far to look.
-    for nprobe in steps if len(exact[0]) else steps[-1:]:
+    for nprobe in probes(lists, asked):
         if nprobe is not None:
             core.look_through(index, nprobe)
         with_vectors, alone = find()

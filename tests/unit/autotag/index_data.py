@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.autotag.blocks import EMBEDDINGS, FILES, METADATA, Block, Shard, file_entry
-from workflow_scripts.autotag.tables import EMBEDDED, SEGMENTS
+from workflow_scripts.autotag.blocks import EMBEDDINGS, FILES, IMAGES_TABLE, METADATA, Block, Shard, file_entry
+from workflow_scripts.autotag.tables import EMBEDDED, IMAGES, SEGMENTS
 from workflow_scripts.core import tables
 
 Row = dict[str, Any]
@@ -48,9 +48,10 @@ def write_shard(folder: Path, shard: str, vectors: np.ndarray, rows: Sequence[Ro
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, np.asarray(vectors, np.float16))
     tables.write(folder / FILES[METADATA].format(shard), SEGMENTS, list(rows))
-    images = {row["sha256"]: bool(row["vlm_tags"]) for row in rows}
-    files = {kind: file_entry(folder, kind, shard) for kind in (EMBEDDINGS, METADATA)}
-    return Shard(shard, len(rows), {EMBEDDED: len(images)}, sum(not tagged for tagged in images.values()), files)
+    images = {row["sha256"]: row | {"tags": row["vlm_tags"], "outcome": EMBEDDED} for row in rows}
+    tables.write(folder / FILES[IMAGES_TABLE].format(shard), IMAGES, list(images.values()))
+    files = {kind: file_entry(folder, kind, shard) for kind in (EMBEDDINGS, METADATA, IMAGES_TABLE)}
+    return Shard(shard, len(rows), {EMBEDDED: len(images)}, sum(not image["tags"] for image in images.values()), files)
 
 
 def write_block(folder: Path, block: str, shards: Sequence[Shard], d: int, **model: str) -> Path:

@@ -219,6 +219,12 @@ def test_an_image_of_two_shards_counts_once(tmp_path, monkeypatch):
     assert len({query["sha256"] for query in sampling.query_rows(shards, tmp_path, D, "1")}) == 50
 
 
+def test_queries_come_from_all_shards_alike(tmp_path, shards, monkeypatch):
+    monkeypatch.setattr(sampling, "QUERIES", 30)
+    drawn = [query["shard"] for query in sampling.query_rows(shards, tmp_path, D, "1")]
+    assert 4 <= drawn.count("00003") <= 16
+
+
 def test_another_label_draws_other_queries(tmp_path, shards, monkeypatch):
     monkeypatch.setattr(sampling, "QUERIES", 20)
     drawn = [[(query["shard"], query["row"]) for query in sampling.query_rows(shards, tmp_path, D, label)] for label in ("1", "1", "2")]

@@ -4,7 +4,7 @@ EXTRA ?= cpu
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 
-.PHONY: demo demo-s3 test lab lint fmt bench bench-predict bench-retrieval bench-lora bench-slurm bench-s3 clean
+.PHONY: demo demo-s3 test lab lint fmt bench bench-predict bench-retrieval bench-lora bench-autotag bench-slurm bench-s3 clean
 
 demo: .venv/ready
 	$(BIN)/snakemake demo_data && $(BIN)/snakemake demo --configfile config/demo.yaml && cat results/demo/*.txt
@@ -34,6 +34,9 @@ bench-retrieval: .venv/ready
 
 bench-lora: .venv/ready
 	$(BIN)/python -m tests.bench.lora
+
+bench-autotag: .venv/ready
+	$(BIN)/python -m tests.bench.autotag_index
 
 bench-slurm: .venv/ready
 	$(BIN)/python -m tests.bench.slurm

@@ -13,10 +13,12 @@ from tests.workflow.segmenter_weights import NAMES, card, drawing, load_it
 from workflow_scripts.autotag import segmenters
 from workflow_scripts.autotag.segmenters import fastsam, library
 from workflow_scripts.core.step import StepError
+from workflow_scripts.demo.autotag_examples import draw_example
 from workflow_scripts.models.weights_card import fetch_segment, make_card
 
 pytest.importorskip("ultralytics")
 torch = pytest.importorskip("torch")
+DEMO = Path(__file__).parents[2] / "resources/demo/autotag/segmenter.pt"
 SIZES = [(200, 120), (120, 200), (160, 160), (400, 240)]
 SHA = "0" * 64
 SEGMENT = {"backend": "fastsam", "conf": 0.25, "imgsz": 1024, "max_segments": 64, "min_area": 150, "prompts": "everything"}
@@ -70,6 +72,23 @@ def test_fastsam_finds_what_ultralytics_finds_by_itself(family, tmp_path):
         assert distances.min(0)[result.masks.data.sum((1, 2)).numpy() > 100].max() < 0.02
         assert len(theirs) > 20
         assert len(mine) == pytest.approx(len(theirs), abs=2)
+
+
+def test_areas_of_a_trained_model_are_those_of_the_librarys_full_masks(tmp_path):
+    from ultralytics.models import FastSAM
+
+    (tmp_path / "FastSAM-t.pt").symlink_to(DEMO)
+    reference, model = FastSAM(str(tmp_path / "FastSAM-t.pt")), load_it(DEMO, "fastsam", imgsz=160)
+    ratios = []
+    for number in range(8):
+        image = draw_example(3, "areas", number).image.convert("RGB")
+        how = {"conf": 0.25, "iou": 0.7, "imgsz": 160, "rect": False, "retina_masks": True, "verbose": False, "device": "cpu"}
+        (found,), (result,) = segment(model, image), reference.predict(bgr(image), **how)
+        assert flat(found)[:, :4] == pytest.approx(result.boxes.xyxy.numpy(), abs=1e-3)
+        ratios += [each.mask_area / int(mask.sum()) for each, mask in zip(found, result.masks.data, strict=True)]
+    assert len(ratios) > 10
+    assert np.mean(ratios) == pytest.approx(1, abs=0.01)
+    assert 0.94 < min(ratios) < max(ratios) < 1.06
 
 
 def test_a_result_does_not_depend_on_its_neighbours(yolo):

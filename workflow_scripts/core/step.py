@@ -185,7 +185,7 @@ def progress(items: Iterable[T], *, total: int, unit: str = "images", every: flo
             if now - last >= every:
                 last = now
                 check_not_orphaned()
-                if bar.disable:
+                if bar.disable and done > 1:  # one alone has no rate
                     log.info("%d of %d %s, %.1f/s", done, total, unit, done / (now - first))
     end = time.monotonic()
     log.info("%d %s in %.1f s, %.1f/s", done, unit, end - start, done / max(end - first, 1e-9))

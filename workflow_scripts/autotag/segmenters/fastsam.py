@@ -19,7 +19,7 @@ from workflow_scripts.autotag.segmenters.base import Found, Segmenter
 from workflow_scripts.autotag.segmenters.library import IOU, Portion, Setup, named, readable, set_up
 from workflow_scripts.core.step import StepError, log
 
-AUTO_BATCH = {"cpu": 1, "cuda": 24}  # on a CPU more gain nothing, and the place in a batch moves the last bits
+AUTO_BATCH = {"cpu": 1, "cuda": 24}  # with one, not even the place in a batch moves the last bits; on a CPU more gain little
 MAX_FOUND = 300  # of an image; Ultralytics' default
 POINTS = 64  # along each side of a box, at which its mask is looked at
 WHOLE = 0.9  # a box that overlaps the image more is one of the image; FastSAM's own

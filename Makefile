@@ -36,7 +36,7 @@ bench-lora: .venv/ready
 	$(BIN)/python -m tests.bench.lora
 
 bench-autotag: .venv/ready
-	$(BIN)/python -m tests.bench.autotag_index
+	$(BIN)/python -m tests.bench.autotag_index --shards 50 --factory IVF1024,PQ64x8np
 
 bench-slurm: .venv/ready
 	$(BIN)/python -m tests.bench.slurm

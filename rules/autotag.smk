@@ -85,7 +85,7 @@ rule autotag_02_train_index:
     threads: 16
     resources:
         mem_mb=lambda wc, attempt: int(3000 * AUTOTAG.faiss.train_memory_gb + 8_000) * attempt,
-        runtime=lambda wc, attempt: 720 * attempt,
+        runtime=lambda wc, attempt: 1440 * attempt,
     params:
         train=lambda wc: planned(autotag_params.training, AUTOTAG, settings.watch_sources),
         model=tracked(AUTOTAG.clip, "name", "pretrained", "sha256"),
@@ -149,7 +149,7 @@ rule autotag_04_merge_index:
         mem_mb=lambda wc, attempt: int(2000 * AUTOTAG.faiss.on_disk_gb + 16_000) * attempt,
         runtime=lambda wc, attempt: 720 * attempt,
     params:
-        search=autotag_params.searching(AUTOTAG),
+        search=autotag_params.measuring(AUTOTAG),
         folder=lambda wc: AUTOTAG_SOURCE,
         machine=lambda wc, threads: machine(threads, on_disk_gb=AUTOTAG.faiss.on_disk_gb),
         algorithm=1,

@@ -38,8 +38,11 @@ def load_it(path: Path, backend: str, *, imgsz: int, conf: float = 0.25, batch: 
     return load(card(path), segment, {"device": "cpu", "threads": 1, "batch_images": batch})
 
 
-def yolo(path: Path, names: tuple[str, ...] = NAMES, family: str = "yolov8n-seg.yaml") -> Path:
-    """A narrow YOLO as Ultralytics saves it, whose boxes are sure about some places."""
+def yolo(path: Path, names: tuple[str, ...] = NAMES, family: str = "yolov8n-seg.yaml", *, one_head: bool = False) -> Path:
+    """A narrow YOLO as Ultralytics saves it, whose boxes are sure about some places.
+
+    Those of the family YOLO26 have two heads, one of which removes overlaps by itself; with `one_head` that one alone.
+    """
     set_up()
     import torch
     from ultralytics.nn.tasks import SegmentationModel, yaml_model_load
@@ -58,9 +61,12 @@ def yolo(path: Path, names: tuple[str, ...] = NAMES, family: str = "yolov8n-seg.
         net.train()(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255)
     net.eval()
     head = net.model[-1]
-    for scores in head.one2one_cv3 if head.end2end else head.cv3:
+    for scores in head.one2one_cv3 if one_head else head.cv3:
         scores[-1].weight.data.mul_(3)
         scores[-1].bias.data.fill_(-3.0)
+    head.end2end = "26" in family
+    if one_head:
+        head.fuse()
     net.args = {"imgsz": 160, "task": "segment"}
     torch.save({"model": net, "train_args": {"imgsz": 160, "task": "segment"}, "version": "8.4.0", "date": ""}, path)
     return path

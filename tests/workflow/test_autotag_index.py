@@ -454,7 +454,7 @@ def test_blocks_of_another_model_than_the_trained_are_refused(copied):
 
 
 def test_recall_is_that_of_comparing_all(copied):
-    copied.search_settings |= {"nprobe": 2, "rerank": 0, "k_max": 30}
+    copied.search_settings |= {"nprobe": 2, "rerank": 0}
     copied.merge()
     found = copied.json("04/recall.json")
     queries = Queries.read(copied.root / "02/queries.parquet")
@@ -465,7 +465,7 @@ def test_recall_is_that_of_comparing_all(copied):
     core.look_through(index, 2)
     hits, alone = [], []
     for number, proposed in enumerate(core.search(index, queries.vectors, 2400)):
-        others = [row for row in proposed.tolist() if row >= 0 and contents[row] != own[number]["sha256"]][:30]
+        others = [row for row in proposed.tolist() if row >= 0 and contents[row] != own[number]["sha256"]][:50]
         cosines = dict(brute(queries.vectors[[number]], vectors, 2400)[0])
         exact = [row for row in cosines if contents[row] != own[number]["sha256"]][:10]
         best = sorted(others, key=lambda row: (-cosines[row], row))[:10]
@@ -474,20 +474,12 @@ def test_recall_is_that_of_comparing_all(copied):
     assert found["recall"] == round(float(np.mean(hits)), 6)
     assert found["without_rerank"] == round(float(np.mean(alone)), 6)
     assert found["by_nprobe"] == {"2": found["recall"]}
-    assert (found["nprobe"], found["rerank"], found["candidates"], found["queries"]) == (2, 0, 30, 1000)
+    assert (found["nprobe"], found["rerank"], found["candidates"], found["queries"]) == (2, 0, 50, 1000)
     assert found["without_rerank"] < found["recall"] < 1
-
-
-def test_there_are_at_least_as_many_candidates_as_neighbours(copied):
-    copied.search_settings["k_max"] = 300
-    copied.merge()
-    found = copied.json("04/recall.json")
-    assert (found["rerank"], found["candidates"]) == (200, 300)
 
 
 def test_nprobe_is_the_smallest_that_reaches_the_goal(copied):
     copied.search_settings["rerank"] = 0
-    copied.search_settings["k_max"] = 20
     copied.merge()
     found = copied.json("04/recall.json")
     tried = {int(nprobe): recall for nprobe, recall in found["by_nprobe"].items()}

@@ -53,11 +53,11 @@ def flat(found):
 # ---- FastSAM ----
 
 
-@pytest.mark.parametrize("family", ["yolov8n-seg.yaml", "yolo26n-seg.yaml"])
-def test_fastsam_finds_what_ultralytics_finds_by_itself(family, tmp_path):
+@pytest.mark.parametrize(("family", "one_head"), [("yolov8n-seg.yaml", False), ("yolo26n-seg.yaml", False), ("yolo26n-seg.yaml", True)])
+def test_fastsam_finds_what_ultralytics_finds_by_itself(family, one_head, tmp_path):
     from ultralytics.models import FastSAM
 
-    path = weights_of.yolo(tmp_path / "FastSAM-t.pt", family=family)
+    path = weights_of.yolo(tmp_path / "FastSAM-t.pt", family=family, one_head=one_head)
     reference, model = FastSAM(str(path)), load_it(path, "fastsam", imgsz=160)
     for number in range(4):
         (image,) = pictures(number)
@@ -99,6 +99,12 @@ def test_a_result_does_not_depend_on_its_neighbours(yolo):
     assert alone
     for neighbours in (others[:1], others[:3], others[:1] * 3, others):
         assert segment(batched, first, *neighbours)[0] == alone
+    # Its place moves the last bits alone, and every image has its own masks.
+    mixed = segment(batched, *others[:3], first)
+    for image, found in zip([*others[:3], first], mixed, strict=True):
+        (expected,) = segment(batched, image)
+        assert flat(found) == pytest.approx(flat(expected), abs=0.01)
+        assert [each.mask_area for each in found] == pytest.approx([each.mask_area for each in expected], abs=10)
 
 
 def test_by_default_a_result_on_a_cpu_does_not_depend_on_its_place_either(model):
@@ -144,6 +150,7 @@ def test_only_what_is_surer_than_conf_counts(yolo, model):
     assert 0.25 < min(each.confidence for each in everything) < 0.6
     assert min(each.confidence for each in sure) > 0.6
     assert 0 < len(sure) < len(everything)
+    assert segment(load_it(yolo, "fastsam", imgsz=160, conf=0.99999), drawing(0), drawing(1)) == [[], []]
 
 
 def disc_found(model, size, centre, radius, cut=None):
@@ -192,7 +199,8 @@ def test_what_lies_in_the_padding_does_not_count(model):
 
 
 def test_a_thing_without_a_mask_is_left_out(model):
-    rows = torch.tensor([[40.0, 40, 90, 90, 0.9, 0, -1], [40, 40, 90, 90, 0.8, 1, 1]])
+    nothing, turned = [40.0, 40, 90, 90, 0.9, 0, -1], [90.0, 90, 40, 40, 0.9, 0, 1]
+    rows = torch.tensor([nothing, turned, [40, 40, 90, 90, 0.8, 1, 1]])
     (found,) = model._found(rows, torch.ones(1, 40, 40), (160, 160))
     assert (found.class_id, found.mask_area) == (1, 2500)
 
@@ -382,6 +390,14 @@ def test_the_ending_of_the_name_has_to_say_which_sam_it_is(backend, listed, sam_
             load_it(path, backend, imgsz=128)
 
 
+def test_files_of_older_torch_are_read_too(sam_weights, tmp_path):
+    path = tmp_path / "mobile_sam.pt"
+    state = torch.load(sam_weights["mobile_sam.pt"])
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    new, old = (load_it(each, "mobile_sam", imgsz=64) for each in (sam_weights["mobile_sam.pt"], path))
+    assert segment(old, drawing(0)) == segment(new, drawing(0)) != [[]]
+
+
 def test_weights_of_another_sam_are_refused(sam_weights, tmp_path):
     path = tmp_path / "sam2_t.pt"
     path.write_bytes(sam_weights["sam2.1_t.pt"].read_bytes())
@@ -480,13 +496,14 @@ def test_segmenters_that_ultralytics_publishes_are_known_by_name(tmp_path, monke
     assert "yolov8n.pt" not in str(error.value)
 
 
-def test_replaced_things_come_back(tmp_path):
+def test_replaced_things_come_back(tmp_path, monkeypatch):
     with library.replaced(sys, "byteorder", "middle"):
         assert sys.byteorder == "middle"
     assert sys.byteorder in ("little", "big")
     file = tmp_path / "a'b.pt"
     file.write_bytes(b"1")
-    with library.named(file, "sam_b.pt") as path:
+    monkeypatch.chdir(tmp_path)
+    with library.named(Path("a'b.pt"), "sam_b.pt") as path:
         assert Path(path).name == "sam_b.pt"
         assert Path(path).read_bytes() == b"1"
     assert not Path(path).exists()

@@ -14,7 +14,7 @@ from workflow_scripts.autotag.index_rows import write_rows
 from workflow_scripts.autotag.recall import GOAL, RERANK, Chosen, Trial, choose, merge_exact
 from workflow_scripts.autotag.scoring import Pairs, Stored
 from workflow_scripts.autotag.source_tags import tag_images
-from workflow_scripts.autotag.tables import EMBEDDED, RECALL_AT
+from workflow_scripts.autotag.tables import EMBEDDED, RECALL_AT, TOP
 from workflow_scripts.core import index as core
 from workflow_scripts.core.index_factory import Kind, suited
 from workflow_scripts.core.index_merge import merge
@@ -131,7 +131,7 @@ def merge_index(inputs: Inputs, folder: Path, search: dict[str, Any], machine: d
     Args:
         inputs: the files of the blocks.
         folder: results of the source.
-        search: `k_max`, `nprobe` and `rerank` of the settings.
+        search: `nprobe` and `rerank` of the settings.
         machine: `threads`, and `on_disk_gb` above which the lists stay on disk.
         output: what to write.
 
@@ -145,7 +145,7 @@ def merge_index(inputs: Inputs, folder: Path, search: dict[str, Any], machine: d
     merge_blocks(inputs.indexes, blocks, output.index, machine["on_disk_gb"])
     own = write_rows(output.rows, shards, folder, queries)
     rerank = search["rerank"] if search["rerank"] != "auto" else RERANK if trained["codes"] else 0
-    candidates, places = max(search["k_max"], rerank), placed(shards)
+    candidates, places = max(TOP, rerank), placed(shards)
     index = core.read(output.index, mapped=True)
     exact = merge_exact(inputs.exact, list(accumulate((block.rows for block in blocks[:-1]), initial=0)))
     trial = Trial(index, queries, own, Stored(folder, places, trained["d"], machine["threads"]), candidates)

@@ -130,6 +130,11 @@ def searching(chosen: Autotag) -> dict[str, Any]:
     return tracked(chosen.faiss, "k_max", "nprobe", "rerank")
 
 
+def measuring(chosen: Autotag) -> dict[str, Any]:
+    """What recall depends on, beside the index."""
+    return tracked(chosen.faiss, "nprobe", "rerank")
+
+
 def voting(chosen: Autotag) -> dict[str, Any]:
     """What votes depend on, beside neighbours."""
     return tracked(chosen.vote, *type(chosen.vote).model_fields, exclude=sort_keys(chosen.exclude), k=chosen.faiss.k) | {

@@ -71,7 +71,8 @@ def test_a_box_is_all_pixels_it_touches_inside_the_image(box, inside):
     ],
 )
 def test_what_is_no_box_in_the_image_is_too_thin(box):
-    assert counts([found(box, mask_area=10**6)]) == {"found": 1, "too_thin": 1}
+    for area in (None, 0, 10**6):
+        assert counts([found(box, mask_area=area)], min_area=150) == {"found": 1, "too_thin": 1}
 
 
 def test_the_area_is_that_of_the_mask_where_there_is_one():
@@ -85,6 +86,7 @@ def test_a_segment_needs_min_area_pixels_of_its_mask():
     segments, _ = chosen(things, min_area=150)
     assert sorted(segment.area for segment in segments) == [150, 150]
     assert counts(things, min_area=150) == {"found": 5, "too_small": 3, "crops": 2}
+    assert counts([found(mask_area=0)], min_area=1) == {"found": 1, "too_small": 1}
     assert counts([found(mask_area=0)]) == {"found": 1, "crops": 1}, "no limit, no loss"
 
 

@@ -13,7 +13,7 @@ class Found:
 
     Attributes:
         box: x1, y1, x2, y2 in pixels of the image, x2 and y2 where it ends; not rounded, and perhaps not inside the image.
-        confidence: 0 to 1.
+        confidence: from 0 to about 1.
         class_id: that the detection gave; 0 where the segmenter knows no classes.
         label: the word of that class, None where the segmenter has no words.
         mask_area: pixels of the image that the mask covers, None without a mask.

@@ -49,6 +49,7 @@ class FastSam(Segmenter):
             torch.set_num_threads(setup.threads)  # Ultralytics, when imported, leaves one
         self._torch, self._device, self._conf = torch, torch.device(setup.device), setup.conf
         self._dtype = torch.float16 if setup.half else torch.float32
+        yolo.model.end2end = False  # by default Ultralytics removes overlaps itself, where a model leaves it to it
         self._net = yolo.model.fuse(verbose=False).eval().to(self._device, self._dtype)
         self._names: dict[int, str] = yolo.names
         self._side = setup.side(max(int(self._net.stride.max()), 32))
@@ -89,8 +90,6 @@ class FastSam(Segmenter):
 
     def _found(self, rows: Any, protos: Any, size: tuple[int, int]) -> list[Found]:
         """Rows [n, 6 + c] of box, confidence, class and mask coefficients, and the masks' parts [c, h, w], as what was found."""
-        if not len(rows):
-            return []
         left, top, width, height = frame(size, self._side)
         low = rows.new_tensor([left, top] * 2)
         boxes = rows[:, :4].clamp(low, low + rows.new_tensor([width, height] * 2))

@@ -18,8 +18,8 @@ POINTS = 64  # of them at a time; likewise
 class Sam(Segmenter):
     """A model on its device that is asked about a grid of points.
 
-    The confidence is the quality that the model expects of a mask. Masks count from `conf`, and from the library's own limits (`QUALITY`,
-    and 0.95 for stability) anyway.
+    The confidence is the quality that the model expects of a mask, in some models a little over 1. Masks count above `conf`, and in any
+    case above the library's own limits alone: `QUALITY`, and 0.95 for stability.
     """
 
     batch = 1
@@ -42,7 +42,7 @@ class Sam(Segmenter):
                 masks, scores = super()._inference_features(*args, **options)
                 return masks, scores.float()  # in half precision they don't fit the boxes, which are not
 
-        self._torch, self._quality, self.fingerprint = torch, max(QUALITY, setup.conf), setup.fingerprint
+        self._torch, self.fingerprint = torch, setup.fingerprint
         self._predictor = predictor(Everything, _network(setup.weights, setup.backend), setup)
         self._points = Portion(POINTS, "points")
 
@@ -59,7 +59,7 @@ class Sam(Segmenter):
     def _one(self, image: Image.Image) -> list[Found]:
         with self._torch.inference_mode():
             inputs = show(self._predictor, image)
-            how = {"conf_thres": self._quality, "points_batch_size": self._points.size, "points_stride": GRID}
+            how = {"conf_thres": QUALITY, "points_batch_size": self._points.size, "points_stride": GRID}
             masks, scores, boxes = self._predictor.generate(inputs, **how)
             # The image lies in the left upper corner of the square. The library's boxes name the last pixel, ours end after it.
             gain = min(inputs.shape[2] / image.height, inputs.shape[3] / image.width)

@@ -17,6 +17,12 @@ from workflow_scripts.core.step import StepError
 pytest.importorskip("ultralytics")
 pytest.importorskip("open_clip")
 torch = pytest.importorskip("torch")
+UNUSED = (
+    "detector.backbone.language_backbone.encoder.text_projection",
+    "detector.backbone.vision_backbone.convs.3.",
+    "detector.backbone.vision_backbone.sam2_convs.",
+    "detector.geometry_encoder.",
+)
 SIDE = 84  # pixels; what it costs then is the full number of weights all the same
 
 
@@ -61,6 +67,7 @@ def test_it_finds_what_ultralytics_finds_by_itself(model, monkeypatch):
     assert np.mean(distances.min(1) < 1) > 0.97
     assert np.mean(distances.min(0) < 1) > 0.97
     assert len(set(mine[:, 6])) > 3, "masks differ"
+    assert seen[0]["sam2_backbone_out"] is None, "nobody clicks"
     assert mine[:, 4].min() > 0.3
 
 
@@ -83,17 +90,20 @@ def seeing(monkeypatch, model, answer):
     monkeypatch.setattr(model._net, "forward_grounding", grounding)
 
 
-def three(count):
-    """Two boxes that overlap nearly wholly and one beside them, for every word."""
-    boxes = torch.tensor([[0.3, 0.5, 0.2, 0.4], [0.302, 0.5, 0.2, 0.4], [0.8, 0.5, 0.1, 0.1]]).expand(count, 3, 4)
-    across, down = np.meshgrid((np.arange(72) + 0.5) / 72, (np.arange(72) + 0.5) / 72)
-    discs = [1 - np.hypot((across - x) / rx, (down - 0.5) / ry) for x, rx, ry in ((0.3, 0.1, 0.2), (0.3, 0.1, 0.2), (0.8, 0.1, 0.05))]
-    return boxes, torch.tensor([[2.0, 1.0, 3.0]]).repeat(count, 1), torch.tensor(np.stack(discs)).float().expand(count, -1, -1, -1)
+BOXES = ((0.3, 0.5, 0.2, 0.4), (0.302, 0.5, 0.2, 0.4), (0.81, 0.5, 0.1, 0.3), (0.85, 0.5, 0.1, 0.3))
+
+
+def four(count):
+    """Two boxes that overlap nearly wholly and two that do not quite, with discs in them, for every word."""
+    at = (np.arange(72) + 0.5) / 72
+    discs = [1 - np.hypot((at[None] - x) / (w / 2), (at[:, None] - y) / (h / 2)) for x, y, w, h in BOXES]
+    masks = torch.tensor(np.stack(discs)).float()
+    return torch.tensor(BOXES).expand(count, 4, 4), torch.tensor([[2.0, 1.0, 3.0, 2.5]]).repeat(count, 1), masks.expand(count, -1, -1, -1)
 
 
 def test_features_are_computed_once_an_image_and_words_once_a_job(model, monkeypatch):
     calls, embed = [], model._embed
-    seeing(monkeypatch, model, three)
+    seeing(monkeypatch, model, four)
     made = {"language_features": torch.zeros(32, 1, 4), "language_mask": torch.zeros(1, 32)}
     monkeypatch.setattr(model, "_embed", embed)
     monkeypatch.setattr(model._predictor, "get_im_features", lambda inputs: calls.append(tuple(inputs.shape)) or {})
@@ -109,23 +119,31 @@ def test_features_are_computed_once_an_image_and_words_once_a_job(model, monkeyp
 def test_of_boxes_that_overlap_the_surer_one_stays_for_each_of_many_words(model, monkeypatch, portion):
     words = [f"word {number}" for number in range(200)]
     monkeypatch.setattr(model, "_portion", library.Portion(portion, "words"))
-    seeing(monkeypatch, model, three)
+    seeing(monkeypatch, model, four)
     (found,) = model.segment([drawing(0, (400, 240))], [words])
     assert [each.class_id for each in found] == sorted(each.class_id for each in found) or portion > 1
     seen = {(each.class_id, each.label, round(each.confidence, 3)) for each in found}
-    sure = round(1 / (1 + math.exp(-3)) / (1 + math.exp(-9)), 3), round(1 / (1 + math.exp(-2)) / (1 + math.exp(-9)), 3)
+    sure = [round(1 / (1 + math.exp(-logit)) / (1 + math.exp(-9)), 3) for logit in (2, 3, 2.5)]
     assert seen == {(number, word, score) for number, word in enumerate(words) for score in sure}
-    assert len(found) == 400
+    assert len(found) == 600
     boxes = {tuple(round(value, 2) for value in each.box) for each in found}
-    assert boxes == {(80, 72, 160, 168), (300, 108, 340, 132)}
+    assert boxes == {(80, 72, 160, 168), (304, 84, 344, 156), (320, 84, 360, 156)}
+
+
+def test_a_class_is_the_place_among_the_words_as_they_were_given(model, monkeypatch):
+    seeing(monkeypatch, model, four)
+    for portion in (1, 2):
+        monkeypatch.setattr(model, "_portion", library.Portion(portion, "words"))
+        (found,) = model.segment([drawing(0)], [["", "Dog", "dog ", "red  car", " ", "cat"]])
+        assert {(each.class_id, each.label) for each in found} == {(1, "Dog"), (3, "red  car"), (5, "cat")}
 
 
 @pytest.mark.parametrize("size", [(400, 240), (240, 400), (4000, 2000), (1153, 100)])
 def test_areas_are_pixels_of_the_image(model, monkeypatch, size):
-    seeing(monkeypatch, model, three)
+    seeing(monkeypatch, model, four)
     (found,) = model.segment([drawing(0, size)], [["disc"]])
     areas = sorted(each.mask_area / (size[0] * size[1]) for each in found)
-    assert areas == pytest.approx([math.pi * 0.1 * 0.05, math.pi * 0.1 * 0.2], rel=0.02)
+    assert areas == pytest.approx([math.pi * 0.05 * 0.15, math.pi * 0.05 * 0.15, math.pi * 0.1 * 0.2], rel=0.02)
 
 
 def test_an_image_without_words_is_not_looked_at(model, monkeypatch):
@@ -176,7 +194,7 @@ def test_when_memory_does_not_suffice_fewer_words_are_asked_at_a_time(model, mon
         sizes.append(count)
         if count > limit:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return three(count)
+        return four(count)
 
     seeing(monkeypatch, model, answer)
     words = [f"word {number}" for number in range(6)]
@@ -194,17 +212,16 @@ def test_when_memory_does_not_suffice_fewer_words_are_asked_at_a_time(model, mon
 
 def test_weights_that_words_ask_have_to_be_there_and_others_need_not(weights, tmp_path, model):
     whole = torch.load(weights, mmap=True)["model"]
-    kept = {name: value for name, value in whole.items() if not name.removeprefix("detector.").startswith(sam3.UNUSED)}
+    kept = {name: value for name, value in whole.items() if not name.startswith(UNUSED)}
     assert len(whole) - len(kept) > 50
     gone = sorted(kept)[3:500:71]
     path = tmp_path / "part.pt"
     torch.save({"model": {name: value for name, value in kept.items() if name not in gone}}, path)
-    first = r", ".join(name.removeprefix("detector.") for name in kept if name in gone)
+    first = [name.removeprefix("detector.") for name in kept if name in gone][:3]
     with pytest.raises(StepError) as error:
         load_it(path, "sam3", imgsz=SIDE)
     text = str(error.value)
-    assert f"segmenter.weights: {path}: {len(gone)} weights of SAM 3 are not in it (" in text
-    assert all(name in first.split(", ") for name in text[text.index("(") + 1 : text.index(", ...")].split(", "))
+    assert f"segmenter.weights: {path}: {len(gone)} weights of SAM 3 are not in it ({', '.join(first)}, ...)" in text
     assert "what is needed is sam3.pt as its makers hand it out, with names that begin with detector." in text
 
     # What no word asks may be anything, or not there; names may be those of SAM 3.1.

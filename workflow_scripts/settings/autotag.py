@@ -48,9 +48,7 @@ class Segmenter(Strict):
         "sam2.1_l.pt, sam_l.pt, mobile_sam.pt or FastSAM-x.pt.",
     )
     sha256: Sha256 | None = Field(None, description="sha256 of the weights file. Required for a path; pins the download of a name.")
-    imgsz: int = Field(
-        1024, ge=32, description="Pixels of the square that it sees, rounded up to its stride; sam3 was made for 1008."
-    )
+    imgsz: int = Field(1024, ge=32, description="Pixels of the square that it sees, rounded up to its stride; sam3 was made for 1008.")
     conf: Fraction = Field(0.25, description="Segments below this confidence do not count.")
     min_area: int = Field(150, ge=0, description="Segments of fewer pixels, of the mask where there is one, are left out.")
     min_crop: int = Field(1, ge=1, description="Crops with a shorter side below so many pixels are left out.")

@@ -51,7 +51,7 @@ rule autotag_01_segment_embed_source:
     resources:
         gpu=model_gpus(),
         mem_mb=lambda wc, attempt: 16_000 * attempt,
-        runtime=lambda wc, attempt: 1440 * attempt,
+        runtime=lambda wc, attempt: 240 * attempt,
     params:
         # A shard that comes or changes reruns its block, which works on this shard alone.
         shards=lambda wc: autotag_blocks()[wc.block],
@@ -84,8 +84,8 @@ rule autotag_02_train_index:
         "../envs/index.yaml"
     threads: 16
     resources:
-        mem_mb=lambda wc, attempt: int(3000 * AUTOTAG.faiss.train_memory_gb + 8_000) * attempt,
-        runtime=lambda wc, attempt: 1440 * attempt,
+        mem_mb=lambda wc, attempt: autotag_memory(3 * AUTOTAG.faiss.train_memory_gb) * attempt,
+        runtime=lambda wc, attempt: 240 * attempt,
     params:
         train=lambda wc: planned(autotag_params.training, AUTOTAG, settings.watch_sources),
         model=tracked(AUTOTAG.clip, "name", "pretrained", "sha256"),
@@ -146,8 +146,8 @@ rule autotag_04_merge_index:
         "../envs/index.yaml"
     threads: 16
     resources:
-        mem_mb=lambda wc, attempt: int(2000 * AUTOTAG.faiss.on_disk_gb + 16_000) * attempt,
-        runtime=lambda wc, attempt: 720 * attempt,
+        mem_mb=lambda wc, attempt: autotag_memory(2 * AUTOTAG.faiss.on_disk_gb) * attempt,
+        runtime=lambda wc, attempt: 240 * attempt,
     params:
         search=autotag_params.measuring(AUTOTAG),
         folder=lambda wc: AUTOTAG_SOURCE,

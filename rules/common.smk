@@ -194,6 +194,11 @@ def autotag_blocks():
     return planned(autotag_params.blocks, settings.autotag.source, settings.watch_sources)
 
 
+def autotag_memory(most):
+    """Megabytes that training and merging ask for: half a gigabyte a shard, up to what the settings let them take (in GB), and some more."""
+    return int(min(1000 * most, 500 * len(autotag_shards()))) + 8_000
+
+
 def autotag_train_blocks():
     """The blocks that the index is trained on."""
     return planned(autotag_params.train_blocks, settings.autotag, settings.watch_sources)

@@ -164,7 +164,7 @@ def pairs(cluster: SlurmCluster, tmp_path_factory: pytest.TempPathFactory) -> di
             running[name] = subprocess.Popen(project.command(name, *ON_CLUSTER), cwd=project.root, stdout=handle, stderr=handle)
     found = {}
     for name, process in running.items():
-        text = "" if process.wait(timeout=600) else outputs[name].read_text()
+        text = "" if process.wait(timeout=1200) else outputs[name].read_text()
         assert text, outputs[name].read_text()[-6000:]
         state = {job: about(cluster, job) for job in submitted(text)}
         found[name] = Pair(root / f"{name}-local", projects[name], text, state)

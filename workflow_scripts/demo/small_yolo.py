@@ -65,14 +65,22 @@ def fit(data: Path, plan: str, width: float, recipe: Mapping[str, Any], *, seed:
     return YOLO(str(data.parent / "run/weights/last.pt"))
 
 
-def save(model: "YOLO", path: Path, *, task: str, side: int) -> None:
-    """Write a checkpoint in half precision that names no folder and no time; the same numbers give the same bytes."""
+def save(model: "YOLO", path: Path, *, task: str, side: int, name: str) -> None:
+    """Write a checkpoint in half precision that names no folder and no time; the same numbers give the same bytes.
+
+    Args:
+        model: trained.
+        path: the file.
+        task: of Ultralytics: `pose` or `segment`.
+        side: pixels of the images that it was trained on.
+        name: that stands in the file as its own, wherever it is written.
+    """
     import torch
     import ultralytics
 
     network: Any = model.model
     network.half().eval().requires_grad_(False)
-    network.args, network.yaml["yaml_file"], network.pt_path, network.criterion = {}, f"{task}.yaml", path.name, None
+    network.args, network.yaml["yaml_file"], network.pt_path, network.criterion = {}, f"{task}.yaml", name, None
     about = {"version": ultralytics.__version__, "license": "AGPL-3.0", "train_args": {"task": task, "imgsz": side}}
     buffer = io.BytesIO()  # to a file torch.save would write that file's name too
     torch.save({"model": network, "epoch": -1, **about}, buffer)

@@ -69,7 +69,7 @@ def train(weights: Path, *, seed: int, examples: int = 2400, held_out: int = 300
         about = {"path": folder, "train": "images/train", "val": "images/val", "names": {0: "object"}}
         data.write_text(yaml.safe_dump(about), encoding="utf-8")
         model = small_yolo.fit(data, "yolov8-seg", WIDTH, RECIPE, seed=seed, epochs=epochs, threads=threads)
-        small_yolo.save(model, weights, task="segment", side=SIDE)
+        small_yolo.save(model, weights, task="segment", side=SIDE, name="segmenter.pt")
         figures = measure(fastsam(weights, SIDE), unseen)
     import torch
     import ultralytics

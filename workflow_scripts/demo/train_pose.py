@@ -83,7 +83,7 @@ def train(weights: Path, *, seed: int, examples: int = 2400, held_out: int = 400
         write_set(root, "val", unseen)
         data = describe_set(root)
         model = small_yolo.fit(data, "yolov8-pose", WIDTH, RECIPE, seed=seed, epochs=epochs, threads=threads)
-        small_yolo.save(model, weights, task="pose", side=SIDE)
+        small_yolo.save(model, weights, task="pose", side=SIDE, name="pose.pt")
         figures = measure_precision(weights, data) | measure_sorting(weights, unseen, threads)
     import torch
     import ultralytics
